@@ -1,0 +1,7 @@
+"""Entry of `python -m surftrace`."""
+
+import sys
+
+from surftrace.cli.main import main
+
+sys.exit(main())
