@@ -1,0 +1,1 @@
+"""The grammar of the probe language: `probe.lark`."""

@@ -1,0 +1,1 @@
+"""Text to AST: source spans, syntax, parser, saved scripts."""

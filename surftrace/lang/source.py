@@ -1,0 +1,90 @@
+"""Where text came from: sources, spans in them, and diagnostics shown under the user's own text."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from surftrace.errors import SurftraceError
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open range of character offsets in a source's text."""
+
+    start: int
+    end: int
+
+    def to(self, other: "Span") -> "Span":
+        """The span from this one's start to the other's end."""
+        return Span(self.start, other.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text that probes are read from: one shell argument (`probe 1`), or a whole saved script."""
+
+    name: str
+    text: str
+    is_file: bool = False
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column of a character offset, both counted from 1."""
+        line_start = self.text.rfind("\n", 0, offset) + 1
+        return self.text.count("\n", 0, offset) + 1, offset - line_start + 1
+
+    def line(self, offset: int) -> tuple[str, int]:
+        """The text of the line that holds the offset, and the offset at which that line starts."""
+        start = self.text.rfind("\n", 0, offset) + 1
+        end = self.text.find("\n", start)
+        return self.text[start : end if end >= 0 else len(self.text)], start
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """A message about a place in a source, with hints on what to do."""
+
+    source: Source
+    span: Span
+    message: str
+    hints: tuple[str, ...] = ()
+    severity: Literal["error", "warning"] = "error"
+
+
+class CompileError(SurftraceError):
+    """What was written cannot be compiled: one diagnostic or several."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(diagnostic.message for diagnostic in self.diagnostics))
+
+
+def did_you_mean(names: Iterable[str]) -> tuple[str, ...]:
+    """The hint that offers these names; none for no name."""
+    quoted = [f"'{name}'" for name in names]
+    if not quoted:
+        return ()
+    head = ", ".join(quoted[:-1])
+    return (f"did you mean {head + ' or ' if head else ''}{quoted[-1]}?",)
+
+
+def printable(text: str) -> str:
+    """The text with control characters and lone surrogates made visible, a character for a character."""
+    return "".join(char if char.isprintable() else " " if char.isspace() else "?" for char in text)
+
+
+def render_location(diagnostic: Diagnostic) -> str:
+    """`probe 1`, or `FILE:LINE:COLUMN` for a script."""
+    source = diagnostic.source
+    if not source.is_file:
+        return source.name
+    line, column = source.position(diagnostic.span.start)
+    return f"{source.name}:{line}:{column}"
+
+
+def render_excerpt(diagnostic: Diagnostic, indent: str = "    ") -> tuple[str, str]:
+    """The user's line and the line of carets under the diagnostic's span."""
+    span = diagnostic.span
+    line, line_start = diagnostic.source.line(span.start)
+    column = span.start - line_start
+    width = max(1, min(span.end, line_start + len(line)) - span.start)
+    return indent + printable(line), indent + " " * column + "^" + "~" * (width - 1)

@@ -1,0 +1,232 @@
+"""The syntax tree of the probe language: what was written, with a span at every node, nothing resolved.
+
+Spans do not count in comparisons: two trees are equal when they say the same.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from surftrace.lang.source import Source, Span
+
+
+class Kind(Enum):
+    """What a probe watches, by the letter it is written with."""
+
+    ENTRY = "p"
+    RETURN = "r"
+    EVENT = "e"
+
+
+class Format(Enum):
+    """How a value is shown, by the letter before an expression."""
+
+    SIGNED = "S"
+    UNSIGNED = "U"
+    HEXADECIMAL = "X"
+
+
+@dataclass(frozen=True, slots=True)
+class CType:
+    """A C type's name as it was written: `struct file *`."""
+
+    text: str
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """`%0`: the function's argument of that index."""
+
+    index: int
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """`%di`: a register by its name, without the percent sign."""
+
+    name: str
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """`skb`: a parameter by its name."""
+
+    name: str
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`$retval`, `$comm`, `$stack`, `$stackN`, `$argN`: the kernel's own variables, with their `$`."""
+
+    name: str
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """`@symbol+8`: memory at a kernel symbol."""
+
+    name: str
+    byte_offset: int
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`@0xffffffff8647bc30`: memory at an address."""
+
+    address: int
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """`!(TYPE)base`: the base taken as TYPE."""
+
+    type: CType
+    operand: "Expr"
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """`@(struct HDR *)lN base`: a header in the packet of a `struct sk_buff *`; `layer` 3 where none is written."""
+
+    type: CType
+    layer: int
+    skb: "Expr"
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`operand->name` or `operand.name`; `type` where it is taken as another: `operand->!(TYPE)name`."""
+
+    operand: "Expr"
+    name: str
+    is_arrow: bool
+    type: CType | None
+    name_span: Span = dataclasses.field(compare=False)
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`operand[index]`."""
+
+    operand: "Expr"
+    index: int
+    index_span: Span = dataclasses.field(compare=False)
+    span: Span = dataclasses.field(compare=False)
+
+
+Expr: TypeAlias = (
+    Argument | Register | Name | Variable | Symbol | Address | Cast | Packet | Member | Index
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`name=[S|U|X]value`: one argument of a probe."""
+
+    name: str
+    format: Format | None
+    value: Expr
+    name_span: Span = dataclasses.field(compare=False)
+    span: Span = dataclasses.field(compare=False)
+
+
+class Comparison(Enum):
+    """The kernel's filter operators."""
+
+    EQUAL = "=="
+    NOT_EQUAL = "!="
+    LESS = "<"
+    LESS_EQUAL = "<="
+    GREATER = ">"
+    GREATER_EQUAL = ">="
+    BITS = "&"
+    GLOB = "~"
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """The right side of a comparison. `quote` is the quote it was written in, empty for a bare word."""
+
+    text: str
+    quote: str
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`field == literal`."""
+
+    field: str
+    operator: Comparison
+    literal: Literal
+    field_span: Span = dataclasses.field(compare=False)
+    operator_span: Span = dataclasses.field(compare=False)
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """`!(operand)`."""
+
+    operand: "Filter"
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """`a && b && c`."""
+
+    operands: tuple["Filter", ...]
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """`a || b || c`."""
+
+    operands: tuple["Filter", ...]
+    span: Span = dataclasses.field(compare=False)
+
+
+Filter: TypeAlias = Compare | Not | And | Or
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTarget:
+    """`func+0x10`: a place in a kernel function."""
+
+    name: str
+    byte_offset: int
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EventTarget:
+    """`system/event`: a trace event."""
+
+    system: str
+    name: str
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One probe line."""
+
+    kind: Kind
+    target: FunctionTarget | EventTarget
+    arguments: tuple[Assignment, ...]
+    filter: Filter | None
+    source: Source = dataclasses.field(compare=False)
+    span: Span = dataclasses.field(compare=False)
