@@ -1,0 +1,1 @@
+"""What the compiler must know of a kernel: types, symbols, machine, target."""

@@ -1,0 +1,37 @@
+"""The kernel that a script is compiled for, and all that the compiler may ask of it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from surftrace.kernel.formats import EventField
+from surftrace.kernel.machine import Machine
+from surftrace.kernel.symbols import Symbols
+from surftrace.kernel.types import KernelTypes
+
+
+class Kernel(Protocol):
+    """What only a running kernel, or a file about it, can answer. Each method may read files when it is asked."""
+
+    def types(self, module: str = "") -> KernelTypes:
+        """The kernel's types, with those of a module; TypeInfoError where there are none."""
+        ...
+
+    def symbols(self) -> Symbols | None:
+        """The kernel's symbols; None where they are not known."""
+        ...
+
+    def event_fields(self, system: str, name: str) -> tuple[EventField, ...] | None:
+        """A trace event's fields; None where they are not known."""
+        ...
+
+    def event_names(self) -> tuple[str, ...] | None:
+        """All trace events as `system/name`; None where they are not known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A machine and the kernel on it."""
+
+    machine: Machine
+    kernel: Kernel

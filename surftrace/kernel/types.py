@@ -1,0 +1,171 @@
+"""Types of one kernel, as drgn types: a thin face over the type source, and questions the compiler asks of a type."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import drgn
+from drgn import TypeKind
+
+from surftrace.btf.errors import BtfError
+from surftrace.btf.program import BtfProgram
+from surftrace.errors import SurftraceError
+
+Type: TypeAlias = drgn.Type
+
+_AGGREGATES = (TypeKind.STRUCT, TypeKind.UNION)
+_KEYWORDS = {"struct": TypeKind.STRUCT, "union": TypeKind.UNION, "enum": TypeKind.ENUM}
+_CHARACTERS = frozenset(("char", "signed char"))
+
+
+class TypeInfoError(SurftraceError):
+    """The kernel's type information cannot be read, or does not have what was asked."""
+
+    exit_status = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where a member is in the struct that was asked, however deep in anonymous ones.
+
+    `bit_width` is None for a member that is no bit field; `bit_offset` counts from the struct's start in the type
+    source's way: on little-endian machines from the least significant bit up.
+    """
+
+    type: Type
+    bit_offset: int
+    bit_width: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTypes:
+    """All the types, function prototypes and variables that one kernel's type information has."""
+
+    program: BtfProgram
+
+    def function(self, name: str) -> Type | None:
+        """A function's prototype with its parameters' names, or None."""
+        try:
+            return self.program.function(name)
+        except (BtfError, LookupError, ValueError) as error:
+            raise TypeInfoError(f"cannot read the prototype of {name}: {error}") from None
+
+    def variable(self, name: str) -> Type | None:
+        """A global variable's type, or None where the type source has none (BTF knows few)."""
+        try:
+            return self.program.variable(name)
+        except (BtfError, LookupError, ValueError) as error:
+            raise TypeInfoError(f"cannot read the type of {name}: {error}") from None
+
+    def function_names(self) -> Iterator[str]:
+        """Every function that has a prototype."""
+        return iter(self.program.functions())
+
+    def named(self, text: str) -> Type:
+        """The type of a C type name. TypeInfoError where it is no type name, or none that this kernel has."""
+        try:
+            return self.program.prog.type(text)
+        except SyntaxError as error:
+            raise TypeInfoError(f"'{text}' is not a C type: {error.msg or error}") from None
+        except LookupError:
+            raise TypeInfoError(f"this kernel has no type '{text}'", *self._like(text)) from None
+        except (BtfError, ValueError) as error:
+            raise TypeInfoError(f"cannot read type '{text}': {error}") from None
+
+    def _like(self, text: str) -> tuple[str, ...]:
+        """A hint with the names nearest to a type name that is not there."""
+        words = text.replace("*", " ").split()
+        keyword = words[0] if words and words[0] in _KEYWORDS else ""
+        kind = _KEYWORDS.get(keyword, TypeKind.TYPEDEF)
+        names = nearest(words[-1] if words else "", self.program.type_names(kind))
+        return tuple(f"did you mean '{keyword + ' ' if keyword else ''}{name}'?" for name in names[:1])
+
+
+def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """The names that look most like this one, best first; quick enough for all of a kernel's functions."""
+    from difflib import get_close_matches
+
+    pairs = {name[i : i + 2] for i in range(len(name) - 1)}
+    needed = max(1, len(pairs) // 2)
+    plausible = {
+        other
+        for other in names
+        if abs(len(other) - len(name)) <= 3 + len(name) // 4 and sum(pair in other for pair in pairs) >= needed
+    }
+    return get_close_matches(name, plausible, count, 0.6)
+
+
+def underlying(type_: Type) -> Type:
+    """The type without typedefs and qualifiers."""
+    while type_.kind == TypeKind.TYPEDEF:
+        type_ = type_.type
+    return type_.unqualified()
+
+
+def spelled(type_: Type) -> str:
+    """The type as C spells it, short: `struct sk_buff *`, never a whole anonymous definition."""
+    if type_.kind in _AGGREGATES and type_.tag is None:
+        return f"anonymous {'struct' if type_.kind == TypeKind.STRUCT else 'union'}"
+    return str(type_.type_name())
+
+
+def is_aggregate(type_: Type) -> bool:
+    """Is this, below its typedefs, a struct or union?"""
+    return underlying(type_).kind in _AGGREGATES
+
+
+def is_char(type_: Type) -> bool:
+    """Is this `char`, however qualified? `u8` and its like are numbers."""
+    bare = type_.unqualified()
+    while bare.kind == TypeKind.TYPEDEF:
+        bare = bare.type.unqualified()
+        if bare.kind == TypeKind.INT and bare.name != "char":
+            return False
+    return bare.kind == TypeKind.INT and bare.name in _CHARACTERS and bare.size == 1
+
+
+def size_of(type_: Type) -> int | None:
+    """The type's size in bytes; None where it has none (void, functions, incomplete types)."""
+    try:
+        return int(drgn.sizeof(type_))
+    except (TypeError, ValueError, LookupError):
+        return None
+
+
+def sole_scalar(type_: Type) -> Type:
+    """The scalar that a struct or union wraps and nothing else (`atomic_t`, `kuid_t`); other types as they are."""
+    inner = type_
+    while (bare := underlying(inner)).kind in _AGGREGATES:
+        members = list(bare.members or ())
+        if len(members) != 1 or members[0].bit_field_size is not None or size_of(members[0].type) != size_of(bare):
+            return type_
+        inner = members[0].type
+    return type_ if bare.kind == TypeKind.ARRAY else inner
+
+
+def field_of(type_: Type, name: str) -> Field | None:
+    """The member of that name, searched through anonymous structs and unions; None where there is none."""
+    try:
+        member = underlying(type_).member(name)
+    except (LookupError, TypeError):
+        return None
+    return Field(member.type, member.bit_offset, member.bit_field_size)
+
+
+def member_names(type_: Type) -> list[str]:
+    """The names of all members, those of anonymous structs and unions included."""
+    names: list[str] = []
+    pending = [underlying(type_)]
+    while pending and len(names) < 10_000:
+        bare = pending.pop()
+        for member in (bare.members or ()) if bare.kind in _AGGREGATES else ():
+            if member.name:
+                names.append(member.name)
+            else:
+                pending.append(underlying(member.type))
+    return names
+
+
+def parameter_names(function: Type) -> Sequence[str | None]:
+    """The names of a function's parameters, in their order."""
+    return [parameter.name for parameter in function.parameters]
