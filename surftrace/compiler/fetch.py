@@ -1,0 +1,55 @@
+"""Fetch arguments: the chain of reads that the kernel makes for a value, and its text in a probe definition."""
+
+from dataclasses import dataclass
+
+# Linux kernel/trace/trace_probe.h: MAX_ARGSTR_LEN is 63, ARRAY sizes and the type included.
+MAX_FETCH_LENGTH = 63
+# Nested dereferences the kernel accepts (FETCH_INSN_MAX is 16, of which store and end take two).
+MAX_DEREFERENCES = 14
+MAX_SYMBOL_DEREFERENCES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Start at `base`, then read at each offset in turn; the last read is of `type`.
+
+    `base` is a register (`%di`), a kernel variable (`$retval`, `$stack1`, `$comm`), or an address (`@name`,
+    `@0xff..`), whose first offset the kernel adds before it reads.
+    """
+
+    base: str
+    byte_offsets: tuple[int, ...]
+    type: str
+
+    @property
+    def is_memory(self) -> bool:
+        """Does the base name memory, so that it reads once by itself?"""
+        return self.base.startswith("@")
+
+
+def render_fetch(fetch: Fetch) -> str:
+    """The fetch argument's text, offsets in hexadecimal, or in decimal where only that fits the kernel's limit."""
+    text = _render(fetch, "#x")
+    return text if len(text) <= MAX_FETCH_LENGTH else min(text, _render(fetch, "d"), key=len)
+
+
+def too_long(fetch: Fetch) -> str | None:
+    """Why no kernel takes this fetch, or None."""
+    length = len(render_fetch(fetch))
+    if length > MAX_FETCH_LENGTH:
+        return f"the kernel takes {MAX_FETCH_LENGTH} characters for a value, this one needs {length}"
+    limit = MAX_SYMBOL_DEREFERENCES if fetch.is_memory else MAX_DEREFERENCES
+    if len(fetch.byte_offsets) > limit:
+        return f"the kernel follows {limit} pointers in a value, this one needs {len(fetch.byte_offsets)}"
+    return None
+
+
+def _render(fetch: Fetch, spec: str) -> str:
+    text, byte_offsets = fetch.base, fetch.byte_offsets
+    if fetch.is_memory and byte_offsets:
+        first, *rest = byte_offsets
+        text = f"{text}{first:+{spec}}" if first else text
+        byte_offsets = tuple(rest)
+    for byte_offset in byte_offsets:
+        text = f"{byte_offset:+{spec}}({text})"
+    return f"{text}:{fetch.type}" if fetch.type else text

@@ -1,0 +1,102 @@
+"""Names are formats: what `ip_`, `b16_` and their like make of a number, in output and in filters.
+
+The kernel fetches packet bytes as a number in its own byte order; each prefix says what these bytes mean.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+from typing import Literal
+
+ByteOrder = Literal["little", "big"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A name prefix. `show` makes text of the bytes; `read` makes bytes of a filter's literal, or raises ValueError."""
+
+    text: str
+    size: int
+    meaning: str
+    show: Callable[[bytes], str]
+    read: Callable[[str], bytes]
+
+
+def integer(text: str) -> int:
+    """A C integer literal: decimal, hexadecimal, octal, negative. ValueError for anything else."""
+    digits = text.removeprefix("-")
+    if not digits[:1].isdigit() or not digits.isalnum() or not digits.isascii() or len(digits) > 24:
+        raise ValueError(f"'{text}' is not a number")
+    try:
+        if digits[:2] in ("0x", "0X"):
+            value = int(digits, 16)
+        elif digits[0] == "0" and len(digits) > 1:
+            value = int(digits, 8)
+        else:
+            value = int(digits, 10)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a number") from None
+    return -value if text[0] == "-" else value
+
+
+def _read_ip(text: str) -> bytes:
+    try:
+        return IPv4Address(text).packed
+    except AddressValueError:
+        raise ValueError(f"'{text}' is not an IPv4 address") from None
+
+
+def _read_big_endian(size: int) -> Callable[[str], bytes]:
+    def read(text: str) -> bytes:
+        value = integer(text)
+        if not 0 <= value < 1 << 8 * size:
+            raise ValueError(f"{text} does not fit {size * 8} unsigned bits")
+        return value.to_bytes(size, "big")
+
+    return read
+
+
+def _show_decimal(data: bytes) -> str:
+    return str(int.from_bytes(data, "big"))
+
+
+def _show_hexadecimal(data: bytes) -> str:
+    return hex(int.from_bytes(data, "big"))
+
+
+def _show_ip(data: bytes) -> str:
+    return str(IPv4Address(data))
+
+
+PREFIXES = (
+    Prefix("ip_", 4, "an IPv4 address", _show_ip, _read_ip),
+    *(
+        Prefix(
+            f"{letter}{bits}_",
+            bits // 8,
+            f"a big-endian {bits}-bit number",
+            show,
+            _read_big_endian(bits // 8),
+        )
+        for letter, show in (("b", _show_decimal), ("B", _show_hexadecimal))
+        for bits in (16, 32, 64)
+    ),
+)
+
+# The prefix that fits a type which says that its bytes are in network order.
+NETWORK_ORDER_TYPES = {"__be16": "b16_", "__be32": "b32_", "__be64": "b64_"}
+
+
+def prefix_of(name: str) -> Prefix | None:
+    """The format that an argument's name asks for."""
+    return next((prefix for prefix in PREFIXES if name.startswith(prefix.text)), None)
+
+
+def show_number(prefix: Prefix, number: int, byteorder: ByteOrder) -> str:
+    """The text of a number as the kernel fetched it."""
+    return prefix.show(number.to_bytes(prefix.size, byteorder))
+
+
+def read_number(prefix: Prefix, text: str, byteorder: ByteOrder) -> int:
+    """The number that the kernel fetches where the packet holds this literal; ValueError where it is none."""
+    return int.from_bytes(prefix.read(text), byteorder)
