@@ -1,0 +1,1 @@
+"""Plan to events: tracefs, sessions, the trace pipe."""

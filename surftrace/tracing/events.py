@@ -1,0 +1,66 @@
+"""What a trace is made of once it is decoded: events with typed values, stacks, losses."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from surftrace.compiler.resolved import Field
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A field's value: a number as the kernel fetched it, a string's bytes, or None where the fetch faulted."""
+
+    field: Field
+    content: int | bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where and when: the columns before an event's name, as the kernel prints them."""
+
+    task: bytes
+    pid: int
+    cpu: int
+    flags: str
+    timestamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of the plan. `place` is what a probe prints in parentheses.
+
+    `text` is the kernel's own text after the name: of events that are not ours, and of a probe whose strings make it
+    impossible to tell which text belongs to which field; `values` is empty then.
+    """
+
+    origin: Origin
+    name: str
+    place: str
+    values: tuple[Value, ...]
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The kernel stack of the event before, innermost frame first."""
+
+    origin: Origin
+    frames: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """So many events of a CPU were overwritten before they were read."""
+
+    cpu: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unparsed:
+    """Text of the trace that is none of these."""
+
+    text: bytes
+
+
+Record: TypeAlias = Event | Stack | Lost | Unparsed

@@ -1,0 +1,101 @@
+"""The trace as it comes: blocks of whole lines from `trace_pipe`, until a time, a signal, or the caller's end."""
+
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from surftrace.tracing.instance import Instance
+
+_BLOCK = 1 << 16
+# A reader that the kernel forgot to wake looks by itself this often.
+_LOOK_AGAIN_S = 0.5
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interruption:
+    """Which ending signal has come, if any; it never raises in the middle of a step. `socket` is readable then."""
+
+    def __init__(self, wakeup: socket.socket) -> None:
+        self.socket = wakeup
+        self.signal: signal.Signals | None = None
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """The handler: keeps the first."""
+        self.signal = self.signal or signal.Signals(number)
+
+
+@contextmanager
+def interruption() -> Iterator[Interruption]:
+    """SIGINT, SIGTERM and SIGHUP noted instead of acted upon, for as long as the block lasts.
+
+    One that was ignored (nohup) stays ignored.
+    """
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    noted = Interruption(reader)
+    previous_wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    previous = {
+        number: signal.signal(number, noted.note)
+        for number in ENDING_SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield noted
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(previous_wakeup)
+        reader.close()
+        writer.close()
+
+
+@contextmanager
+def opened_pipe(instance: Instance) -> Iterator[int]:
+    """The descriptor of the instance's `trace_pipe`; closed at the end, without which an instance cannot go."""
+    descriptor = instance.tracefs.open(f"{instance.path}/trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_pipe(pipe: int, noted: Interruption, time_s: float | None) -> Iterator[bytes]:
+    """Blocks of whole lines as they come. Ends after `time_s` seconds, or when an ending signal has come.
+
+    What the buffer holds at the end is still read.
+    """
+    deadline = None if time_s is None else time.monotonic() + time_s
+    poller = select.poll()
+    poller.register(pipe, select.POLLIN)
+    poller.register(noted.socket, select.POLLIN)
+    while noted.signal is None and (deadline is None or time.monotonic() < deadline):
+        wait_s = _LOOK_AGAIN_S if deadline is None else min(_LOOK_AGAIN_S, max(0.0, deadline - time.monotonic()))
+        poller.poll(wait_s * 1000)
+        yield from _available(pipe)
+
+
+def _available(pipe: int) -> Iterator[bytes]:
+    """What can be read now, in blocks that end with a line's end."""
+    rest = b""
+    while block := _read(pipe):
+        rest += block
+        end = rest.rfind(b"\n") + 1
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
+    if rest:
+        yield rest
+
+
+def _read(pipe: int) -> bytes:
+    try:
+        return os.read(pipe, _BLOCK)
+    except BlockingIOError:
+        return b""

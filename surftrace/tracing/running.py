@@ -1,0 +1,62 @@
+"""The kernel of this machine, as the compiler asks of it."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+from surftrace.btf import Btf
+from surftrace.kernel.formats import EventField, parse_format
+from surftrace.kernel.offline import load_btf, open_types
+from surftrace.kernel.symbols import Symbols
+from surftrace.kernel.types import KernelTypes, TypeInfoError
+from surftrace.tracing.tracefs import Tracefs, TracefsError
+
+_BTF_FOLDER = Path("/sys/kernel/btf")
+_KALLSYMS = Path("/proc/kallsyms")
+
+
+class RunningKernel:
+    """Reads what it is asked for when it is asked, each thing once. `tracefs` is None where there is no access."""
+
+    def __init__(self, tracefs: Tracefs | None, btf_path: str | None = None) -> None:
+        self._tracefs = tracefs
+        self._btf_path = btf_path or str(_BTF_FOLDER / "vmlinux")
+        self.types = cache(self._types)
+        self.symbols = cache(self._symbols)
+        self._base = cache(self._load_base)
+
+    def _load_base(self) -> Btf:
+        if not Path(self._btf_path).exists():
+            raise TypeInfoError(
+                f"this kernel has no BTF: there is no {self._btf_path}",
+                "it was built without CONFIG_DEBUG_INFO_BTF: give a file that has its types with -b FILE",
+            )
+        return load_btf(self._btf_path)
+
+    def _types(self, module: str = "") -> KernelTypes:
+        path = _BTF_FOLDER / module
+        if module and re.fullmatch(r"[\w-]+", module) and path.exists():
+            return open_types(str(path), self._base(), load_btf(str(path), self._base()))
+        return open_types(self._btf_path, self._base())
+
+    def _symbols(self) -> Symbols | None:
+        try:
+            return Symbols(_KALLSYMS.read_bytes())
+        except OSError:
+            return None
+
+    def event_fields(self, system: str, name: str) -> tuple[EventField, ...] | None:
+        """The fields of an event, from its `format` file; None without access to tracefs."""
+        if self._tracefs is None:
+            return None
+        try:
+            return parse_format(self._tracefs.read(f"events/{system}/{name}/format").decode(errors="replace"))
+        except TracefsError:
+            return ()
+
+    def event_names(self) -> tuple[str, ...] | None:
+        """All events, from `available_events`; None without access to tracefs."""
+        if self._tracefs is None:
+            return None
+        lines = self._tracefs.read("available_events").decode(errors="replace").splitlines()
+        return tuple(line.replace(":", "/", 1) for line in lines)

@@ -1,0 +1,119 @@
+"""tracefs: where it is, and reading and writing its files. The only module that opens them."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from surftrace.errors import SurftraceError
+
+DEFAULT_ROOT = "/sys/kernel/tracing"
+_MOUNTS = "/proc/self/mounts"
+
+
+class TracefsError(SurftraceError):
+    """A file of tracefs that cannot be used: `path`, and the `errno` that the kernel gave."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, *hints: str, path: str = "", errno: int = 0) -> None:
+        super().__init__(message, *hints)
+        self.path = path
+        self.errno = errno
+
+
+@dataclass(frozen=True, slots=True)
+class Tracefs:
+    """A mounted tracefs. All paths are below its root."""
+
+    root: Path
+
+    def read(self, path: str) -> bytes:
+        """A file's content."""
+        with _explained(self.root / path, "read"):
+            return (self.root / path).read_bytes()
+
+    def write(self, path: str, text: str, is_append: bool = False) -> None:
+        """One write of one line, so that the kernel takes or refuses it as a whole."""
+        flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_APPEND if is_append else os.O_TRUNC)
+        with _explained(self.root / path, "write"):
+            descriptor = os.open(self.root / path, flags)
+            try:
+                os.write(descriptor, text.encode(errors="surrogateescape") + b"\n")
+            finally:
+                os.close(descriptor)
+
+    def make_folder(self, path: str) -> None:
+        """Make an instance."""
+        with _explained(self.root / path, "make"):
+            (self.root / path).mkdir()
+
+    def remove_folder(self, path: str) -> None:
+        """Remove an instance."""
+        with _explained(self.root / path, "remove"):
+            (self.root / path).rmdir()
+
+    def open(self, path: str, flags: int = os.O_RDONLY) -> int:
+        """A descriptor of a file or a folder, for the caller to close."""
+        with _explained(self.root / path, "open"):
+            return os.open(self.root / path, flags | os.O_CLOEXEC)
+
+    def exists(self, path: str) -> bool:
+        """Is there such a file?"""
+        return (self.root / path).exists()
+
+    def folders(self, path: str) -> list[str]:
+        """The names of the folders in a folder."""
+        with _explained(self.root / path, "list"), os.scandir(self.root / path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+
+    def inode(self, path: str) -> int | None:
+        """The inode number at a path; None where there is nothing."""
+        try:
+            return (self.root / path).stat().st_ino
+        except FileNotFoundError:
+            return None
+
+
+@contextmanager
+def _explained(path: Path, action: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hints: tuple[str, ...] = ()
+        if error.errno in (errno.EACCES, errno.EPERM):
+            hints = ("run as root",)
+        message = f"cannot {action} {path}: {error.strerror}"
+        raise TracefsError(message, *hints, path=str(path), errno=error.errno or 0) from None
+
+
+def find_tracefs() -> Tracefs:
+    """The tracefs of this machine, with kprobes. TracefsError, with what to do, where there is none to use."""
+    roots = _mounted_roots()
+    if not roots:
+        raise TracefsError("tracefs is not mounted", "as root: mount -t tracefs tracefs " + DEFAULT_ROOT)
+    root = roots[0]
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise TracefsError(f"no access to {root}", "run as root")
+    if not (root / "kprobe_events").exists():
+        raise TracefsError(
+            "this kernel has no kprobes",
+            "it was built without CONFIG_KPROBE_EVENTS: boot one that has it, as distributions' kernels do",
+        )
+    if not os.access(root / "kprobe_events", os.W_OK):
+        raise TracefsError(f"no access to {root / 'kprobe_events'}", "run as root")
+    return Tracefs(root)
+
+
+def _mounted_roots() -> list[Path]:
+    """Where tracefs is mounted, the usual place first. Source: proc(5), /proc/pid/mounts."""
+    roots = []
+    for line in Path(_MOUNTS).read_text(errors="surrogateescape").splitlines():
+        _, folder, kind, *_ = line.split(" ")
+        if kind == "tracefs":
+            roots.append(Path(folder.encode().decode("unicode_escape")))
+        elif kind == "debugfs":  # mounts tracefs at its folder `tracing` when that is looked at
+            roots.append(Path(folder) / "tracing")
+    return sorted(roots, key=lambda root: str(root) != DEFAULT_ROOT)
