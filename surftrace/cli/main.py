@@ -1,0 +1,110 @@
+"""The `surftrace` command: options in, a dry run, a script or a live trace out, an exit status."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from surftrace.cli.options import Options, UsageError, parse_options
+from surftrace.cli.report import report_diagnostics, report_error
+from surftrace.compiler.plan import Plan, build_plan
+from surftrace.compiler.render import echo_lines, shell_script
+from surftrace.compiler.resolve import resolve
+from surftrace.compiler.resolved import Resolved
+from surftrace.errors import SurftraceError
+from surftrace.kernel.machine import machine_named
+from surftrace.kernel.offline import OfflineKernel
+from surftrace.kernel.target import Kernel, Target
+from surftrace.lang.script import Script, parse_script
+from surftrace.output.color import Paint, colored, plain
+from surftrace.tracing.instance import DEFAULT_NAME
+from surftrace.tracing.running import RunningKernel
+from surftrace.tracing.tracefs import DEFAULT_ROOT, Tracefs, TracefsError, find_tracefs
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the result is its exit status."""
+    paint = _paint("auto", sys.stderr)
+    try:
+        options = parse_options(sys.argv[1:] if argv is None else argv)
+        paint = _paint(options.color, sys.stderr)
+        return _run(options, paint)
+    except SurftraceError as error:
+        report_error(error, sys.stderr, paint)
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader of our output has gone; what Python still holds for it must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _paint(color: str, stream: TextIO) -> Paint:
+    """Colour where it was asked for, or where a terminal reads and NO_COLOR (no-color.org) is not set."""
+    is_wanted = color == "always" or (color == "auto" and stream.isatty() and not os.environ.get("NO_COLOR"))
+    return colored if is_wanted else plain
+
+
+def _run(options: Options, paint: Paint) -> int:
+    script = parse_script(options.expressions, [(path, _read_script(path)) for path in options.files])
+    if options.is_dry_run or options.output is not None:
+        return _compile_only(options, script, paint)
+    if options.btf is not None and options.arch is not None and options.arch != os.uname().machine:
+        raise UsageError(f"this machine cannot run a trace for {options.arch}", "print it with -S, or write it with -o")
+    tracefs = find_tracefs()
+    resolved = _resolve(script, options, RunningKernel(tracefs, options.btf), paint)
+    from surftrace.cli.live import trace  # the live part is not loaded for a dry run
+
+    return trace(resolved, tracefs, options, _paint(options.color, sys.stdout), paint)
+
+
+def _read_script(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"cannot read {path}: it is not UTF-8 text") from None
+
+
+def _compile_only(options: Options, script: Script, paint: Paint) -> int:
+    tracefs = _accessible_tracefs()
+    kernel: Kernel = RunningKernel(tracefs) if options.btf is None else OfflineKernel.from_btf(options.btf)
+    plan = _plan(_resolve(script, options, kernel, paint), options, options.instance or DEFAULT_NAME)
+    if options.output is not None:
+        comments = tuple(probe.source.text[probe.span.start : probe.span.end] for probe in script.probes)
+        _write_script(options.output, shell_script(plan, comments))
+        return 0
+    root = str(tracefs.root) if tracefs is not None else DEFAULT_ROOT
+    for line in echo_lines(plan, root):
+        print(line)
+    return 0
+
+
+def _accessible_tracefs() -> Tracefs | None:
+    """tracefs where there is one to look at; a dry run does without."""
+    try:
+        return find_tracefs()
+    except TracefsError:
+        return None
+
+
+def _resolve(script: Script, options: Options, kernel: Kernel, paint: Paint) -> Resolved:
+    machine = machine_named(options.arch or os.uname().machine)
+    resolved = resolve(script, Target(machine, kernel))
+    report_diagnostics(resolved.warnings, sys.stderr, paint)
+    return resolved
+
+
+def _plan(resolved: Resolved, options: Options, instance: str) -> Plan:
+    machine = machine_named(options.arch or os.uname().machine)
+    return build_plan(resolved, instance, machine.byteorder, options.has_stacks)
+
+
+def _write_script(path: str, text: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o755)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None

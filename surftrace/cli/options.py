@@ -1,0 +1,133 @@
+"""argv in, `Options` out."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from surftrace import __version__
+from surftrace.errors import SurftraceError
+
+_DESCRIPTION = "Trace kernel functions and events with one C-like line."
+
+_EPILOG = """\
+examples:
+  surftrace 'p ip_output proto=@(struct iphdr*)l3%2->protocol ip_dst=@(struct iphdr*)l3%2->daddr'
+  surftrace 'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm=="python3"'
+  surftrace -s 'r do_filp_open file=$retval' 'e sched/sched_switch f:prev_prio<100'
+  surftrace -n 'p ip_output len=skb->len'      print the commands, touch nothing
+
+exit status:
+  0    the trace ran and ended as asked (-t, -c, or Ctrl-C with one of them)
+  1    the kernel refused a probe, or cannot trace
+  2    wrong usage, or a wrong expression
+  130  ended by Ctrl-C without -t or -c (129 by SIGHUP, 143 by SIGTERM)
+
+The language is described in surftrace(8).
+"""
+
+
+class UsageError(SurftraceError):
+    """The command line is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for. Times in seconds."""
+
+    expressions: tuple[str, ...]
+    files: tuple[str, ...]
+    has_stacks: bool
+    is_dry_run: bool
+    output: str | None
+    btf: str | None
+    arch: str | None
+    instance: str | None
+    time_s: float | None
+    count: int | None
+    color: str
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"{self.prog} --help lists what there is")
+
+
+def parse_options(argv: Sequence[str]) -> Options:
+    """The options. Raises UsageError; --help and --version print and raise SystemExit(0)."""
+    parser = _parser()
+    chosen = parser.parse_args(argv)
+    if not chosen.expressions and not chosen.files:
+        raise UsageError("no probe given", "for example: surftrace 'p ip_output len=skb->len'")
+    if chosen.output is not None and chosen.is_dry_run:
+        raise UsageError("-o writes a script, -S prints one: choose one of them")
+    return Options(**{**vars(chosen), "expressions": tuple(chosen.expressions), "files": tuple(chosen.files)})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="surftrace",
+        usage="surftrace [OPTION ...] 'PROBE' ...",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    add = parser.add_argument
+    add(
+        "expressions",
+        nargs="*",
+        metavar="PROBE",
+        help="KIND TARGET [NAME=VALUE ...] [f:FILTER], KIND p, r or e",
+    )
+    add("-s", "--stack", dest="has_stacks", action="store_true", help="the kernel stack under each event")
+    add(
+        *("-S", "--show", "-n", "--dry-run"),
+        dest="is_dry_run",
+        action="store_true",
+        help="print the commands as echo lines; touch nothing, need no root",
+    )
+    add(
+        "-f",
+        "--file",
+        dest="files",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="probes from FILE, one a line",
+    )
+    add("-o", "--output", metavar="FILE", help="write a bash script that traces without surftrace")
+    add("-b", "--btf", metavar="FILE", help="types from FILE: raw BTF, or a vmlinux or .ko with it")
+    add("-a", "--arch", metavar="ARCH", help="compile for x86_64 or aarch64")
+    add("--instance", type=_instance, metavar="NAME", help="name of the tracefs instance and probe group")
+    add("-t", "--time", dest="time_s", type=_seconds, metavar="SECONDS", help="stop after SECONDS")
+    add("-c", "--count", type=_count, metavar="N", help="stop after N events")
+    add("--color", choices=("auto", "always", "never"), default="auto", help="colour (auto: on a terminal)")
+    add("--version", action="version", version=f"surftrace {__version__}", help="print the version")
+    add("-h", "--help", action="help", help="print this help")
+    return parser
+
+
+def _instance(text: str) -> str:
+    from surftrace.tracing.instance import NAME_PATTERN
+
+    if not NAME_PATTERN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no name: letters, digits and _ only, at most 63")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text[:18]) > 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text[:18])

@@ -1,0 +1,39 @@
+"""Errors and warnings as people read them, on standard error."""
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from surftrace.errors import SurftraceError
+from surftrace.lang.source import CompileError, Diagnostic, render_excerpt, render_location
+from surftrace.output.color import Paint, Role
+from surftrace.output.text import escape
+from surftrace.tracing.session import KernelRejected
+
+
+def report_error(error: SurftraceError, stream: TextIO, paint: Paint) -> None:
+    """Print an error: each diagnostic under the user's text, or one line and its hints."""
+    if isinstance(error, (CompileError, KernelRejected)):
+        report_diagnostics(error.diagnostics, stream, paint)
+        return
+    print(f"surftrace: {paint(Role.ERROR, 'error')}: {escape(error.message)}", file=stream)
+    for hint in error.hints:
+        print(f"{paint(Role.HINT, 'hint')}: {escape(hint)}", file=stream)
+
+
+def report_diagnostics(diagnostics: tuple[Diagnostic, ...], stream: TextIO, paint: Paint) -> None:
+    """Print diagnostics in their order."""
+    for diagnostic in diagnostics:
+        for line in _lines(diagnostic, paint):
+            print(line, file=stream)
+
+
+def _lines(diagnostic: Diagnostic, paint: Paint) -> Iterator[str]:
+    role = Role.ERROR if diagnostic.severity == "error" else Role.WARNING
+    label = paint(role, diagnostic.severity)
+    yield f"{escape(render_location(diagnostic))}: {label}: {escape(diagnostic.message)}"
+    line, carets = render_excerpt(diagnostic)
+    yield line
+    indent = carets[: len(carets) - len(carets.lstrip())]
+    yield indent + paint(role, carets.lstrip())
+    for hint in diagnostic.hints:
+        yield f"{paint(Role.HINT, 'hint')}: {escape(hint)}"
