@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from drgn import TypeKind
 
-from surftrace.compiler.expressions import Value, evaluate
+from surftrace.compiler.expressions import Value, evaluate, skb_warnings
 from surftrace.compiler.fetch import Fetch, too_long
 from surftrace.compiler.filters import Number, Operand, Text
 from surftrace.compiler.resolved import Field
@@ -12,6 +12,7 @@ from surftrace.compiler.scope import Scope, listed
 from surftrace.compiler.values import NETWORK_ORDER_TYPES, Prefix, prefix_of
 from surftrace.kernel.types import (
     Type,
+    a_spelled,
     is_char,
     member_names,
     size_of,
@@ -62,7 +63,7 @@ def resolve_argument(assignment: syntax.Assignment, scope: Scope) -> tuple[Field
     if prefix is not None and letter is not None:
         message = f"the name's prefix {prefix.text} says how the value is shown, the letter {letter.value} says it too"
         raise scope.fail(assignment.name_span, message, "leave the letter out, or name it otherwise")
-    notes: list[Diagnostic] = []
+    notes = skb_warnings(expr, scope)
     if prefix is not None:
         fetch, operand = _prefixed(value, prefix, assignment, scope)
     else:
@@ -106,10 +107,15 @@ def _prefixed(value: Value, prefix: Prefix, assignment: syntax.Assignment, scope
     size = 8 if type_ is None else size_of(type_)
     is_integer = type_ is None or underlying(type_).kind in (TypeKind.INT, TypeKind.ENUM, TypeKind.BOOL)
     if value.base == "$comm" or value.bits or not is_integer or size != prefix.size:
-        what = "no value" if value.base == "$comm" else f"a {spelled(type_)}" if type_ else "8 bytes"
-        message = f"{prefix.text} shows {prefix.meaning}, {prefix.size} bytes; this is {what}"
-        if is_integer and type_ is not None and not value.bits:
-            message += f", {size} byte{'s' if size != 1 else ''}"
+        message = f"{prefix.text} shows {prefix.meaning}, {prefix.size} bytes"
+        if value.base == "$comm":
+            message += ": $comm is a string"
+        elif value.bits:
+            message += f": this is a bit field of {value.bits[1]} bits"
+        elif not is_integer and type_ is not None:
+            message += f": this is of type {spelled(type_)}"
+        else:
+            message += f": this {spelled(type_) if type_ else 'value'} has {size}"
         raise scope.fail(assignment.name_span, message)
     return Fetch(value.base, value.byte_offsets, f"u{prefix.size * 8}"), Number(prefix.size * 8, False, prefix)
 
@@ -130,7 +136,7 @@ def _plain(value: Value, letter: Format | None, assignment: syntax.Assignment, s
         case TypeKind.INT | TypeKind.BOOL:
             size = size_of(bare) or 0
             if size not in (1, 2, 4, 8):
-                raise scope.fail(span, f"a {spelled(type_)} has {size} bytes: the kernel fetches 1, 2, 4 or 8")
+                raise scope.fail(span, f"{a_spelled(type_)} has {size} bytes: the kernel fetches 1, 2, 4 or 8")
             return _number(value, size, letter, "s" if bare.kind == TypeKind.INT and bare.is_signed else "u")
         case TypeKind.ENUM if bare.is_complete():
             return _number(value, size_of(bare) or 4, letter, "s" if bare.type.is_signed else "u")
@@ -159,7 +165,7 @@ def _no_scalar(type_: Type, assignment: syntax.Assignment, scope: Scope) -> Exce
         case TypeKind.VOID:
             return scope.fail(span, f"{scope.function} returns nothing")
         case _:
-            return scope.fail(span, f"the kernel cannot fetch a {spelled(type_)}")
+            return scope.fail(span, f"the kernel cannot fetch {a_spelled(type_)}")
 
 
 def _number(value: Value, size: int, letter: Format | None, default: str) -> tuple[Fetch, Operand]:
@@ -189,7 +195,7 @@ def _network_order_hint(value: Value, assignment: syntax.Assignment, scope: Scop
     type_ = value.type
     while type_ is not None and type_.kind == TypeKind.TYPEDEF:
         if prefix := NETWORK_ORDER_TYPES.get(type_.name):
-            message = f"'{assignment.name}' is a {type_.name}: its bytes are shown in this machine's order"
+            message = f"'{assignment.name}' is {a_spelled(type_)}: its bytes are shown in this machine's order"
             return [scope.warning(assignment.name_span, message, f"call it {prefix}{assignment.name}")]
         type_ = type_.type
     return []

@@ -11,6 +11,7 @@ from surftrace.kernel.types import (
     Field,
     Type,
     TypeInfoError,
+    a_spelled,
     field_of,
     is_aggregate,
     member_names,
@@ -20,7 +21,7 @@ from surftrace.kernel.types import (
     underlying,
 )
 from surftrace.lang import syntax
-from surftrace.lang.source import Span, did_you_mean
+from surftrace.lang.source import Diagnostic, Span, did_you_mean
 from surftrace.lang.syntax import Kind
 
 
@@ -107,7 +108,7 @@ def _argument(index: int, span: Span, scope: Scope) -> Value:
         case InRegister(register):
             return Value(f"%{register}", (), type_)
         case InPieces(how):
-            message = f"argument {index} of {scope.function}, a {spelled(type_)}, is passed {how}"
+            message = f"argument {index} of {scope.function}, {a_spelled(type_)}, is passed {how}"
             raise scope.fail(span, message, "name the registers or $stackN that hold the part you want")
         case on_stack:
             return Value(f"$stack{on_stack.slot}", (), type_)
@@ -165,8 +166,7 @@ def _symbol(expr: syntax.Symbol, scope: Scope) -> Value:
     if scope.symbols is not None and not scope.symbols.named(expr.name):
         hints = did_you_mean(f"@{name}" for name in nearest(expr.name, scope.symbols.variable_names()))
         raise scope.fail(expr.span, f"this kernel has no symbol '{expr.name}'", *hints)
-    type_ = None if expr.byte_offset else scope.types.variable(expr.name)
-    return Value(f"@{expr.name}", (expr.byte_offset,), type_)
+    return Value(f"@{expr.name}", (expr.byte_offset,), None)
 
 
 def _member(expr: syntax.Member, scope: Scope) -> Value:
@@ -193,7 +193,7 @@ def _select(operand: Value, type_: Type, expr: syntax.Member, scope: Scope) -> V
     is_pointer = bare.kind == TypeKind.POINTER
     holder = bare.type if is_pointer else bare
     if not is_aggregate(holder):
-        raise scope.fail(expr.operand.span, f"a {spelled(type_)} has no members")
+        raise scope.fail(expr.operand.span, f"{a_spelled(type_)} has no members")
     _check_complete(holder, expr.operand.span, scope)
     field = field_of(holder, expr.name)
     if field is None:
@@ -230,7 +230,7 @@ def _in_register(operand: Value, type_: Type, field: Field, expr: syntax.Member,
     """A member of a struct that a register holds by value."""
     width = field.bit_width if field.bit_width is not None else (size_of(field.type) or 0) * 8
     if not width or field.bit_offset + width > 64 or (is_aggregate(field.type) and field.bit_offset):
-        raise scope.fail(expr.name_span, f"'{expr.name}' cannot be taken out of a {spelled(type_)} in {operand.base}")
+        raise scope.fail(expr.name_span, f"'{expr.name}' cannot be taken out of {a_spelled(type_)} in {operand.base}")
     if field.bit_offset == 0 and field.bit_width is None:
         return replace(operand, type=field.type)
     return replace(operand, type=field.type, bits=(field.bit_offset, width))
@@ -245,10 +245,10 @@ def _index(expr: syntax.Index, scope: Scope) -> Value:
         raise scope.fail(inner.span, f"{_unknown(inner, scope)}, so it has no elements")
     bare = underlying(operand.type)
     if bare.kind not in (TypeKind.ARRAY, TypeKind.POINTER):
-        raise scope.fail(inner.span, f"a {spelled(operand.type)} is neither an array nor a pointer")
+        raise scope.fail(inner.span, f"{a_spelled(operand.type)} is neither an array nor a pointer")
     size = size_of(bare.type)
     if not size:
-        raise scope.fail(inner.span, f"the elements of a {spelled(operand.type)} have no size")
+        raise scope.fail(inner.span, f"the elements of {a_spelled(operand.type)} have no size")
     if bare.kind == TypeKind.POINTER:
         return operand.followed(expr.index * size, bare.type)
     if bare.length and expr.index >= bare.length:
@@ -282,20 +282,33 @@ def _header_size(tag: str, packet: syntax.Packet, scope: Scope) -> int:
 def _skb_data(packet: syntax.Packet, scope: Scope) -> Value:
     skb = evaluate(packet.skb, scope)
     sk_buff = _named(syntax.CType("struct sk_buff", packet.skb.span), scope)
-    if skb.type is not None:
-        bare = underlying(skb.type)
-        if bare.kind != TypeKind.POINTER or spelled(underlying(bare.type)) != "struct sk_buff":
-            hints = [
-                f"%{index}, {name}, is one"
-                for index, name in enumerate(scope.parameters())
-                if scope.prototype and "struct sk_buff *" in spelled(scope.prototype.parameters[index].type)
-            ]
-            raise scope.fail(packet.skb.span, f"a {spelled(skb.type)} is no struct sk_buff *", *hints)
     _check_complete(sk_buff, packet.skb.span, scope)
     data = field_of(sk_buff, "data")
     if data is None:
         raise scope.fail(packet.skb.span, "struct sk_buff of this kernel has no member 'data'")
     return _bits(skb.followed(0, sk_buff), data)
+
+
+def skb_warnings(expr: syntax.Expr, scope: Scope) -> list[Diagnostic]:
+    """A warning where a packet is read from what, by its type, is no `struct sk_buff *`."""
+    while isinstance(expr, (syntax.Member, syntax.Index)):
+        expr = expr.operand
+    if not isinstance(expr, syntax.Packet):
+        return []
+    type_ = evaluate(expr.skb, scope).type
+    if type_ is None or _is_skb(type_):
+        return []
+    hints = [
+        f"%{index}, {parameter.name}, is one"
+        for index, parameter in enumerate(scope.prototype.parameters if scope.prototype is not None else ())
+        if _is_skb(parameter.type)
+    ]
+    return [scope.warning(expr.skb.span, f"{a_spelled(type_)} is no struct sk_buff *", *hints)]
+
+
+def _is_skb(type_: Type) -> bool:
+    bare = underlying(type_)
+    return bare.kind == TypeKind.POINTER and spelled(underlying(bare.type)) == "struct sk_buff"
 
 
 def _packet_member(expr: syntax.Member, packet: syntax.Packet, scope: Scope) -> Value:

@@ -35,6 +35,8 @@ def render_fetch(fetch: Fetch) -> str:
 
 def too_long(fetch: Fetch) -> str | None:
     """Why no kernel takes this fetch, or None."""
+    if any(not -(1 << 31) <= byte_offset < 1 << 31 for byte_offset in fetch.byte_offsets):
+        return "the kernel reads at most 2 GiB away from an address"
     length = len(render_fetch(fetch))
     if length > MAX_FETCH_LENGTH:
         return f"the kernel takes {MAX_FETCH_LENGTH} characters for a value, this one needs {length}"

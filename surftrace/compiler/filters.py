@@ -115,7 +115,7 @@ class _Resolver:
             return Text() if self.is_text(tree.literal) else COMMON_OPERANDS.get(tree.field, Number(64, True))
         operand = self.operands.get(tree.field)
         if operand is None:
-            names = [name for name in self.operands if not name.startswith("common_")]
+            names = [*(name for name in self.operands if name not in COMMON_OPERANDS), "common_pid", "CPU", "COMM"]
             hints = did_you_mean(nearest(tree.field, self.operands)) or (f"there are {listed(names, 16)}",)
             raise self.fail(tree.field_span, f"no field '{tree.field}' to filter on", *hints)
         return operand

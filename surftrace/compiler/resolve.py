@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from surftrace.btf import BtfError
 from surftrace.compiler.arguments import argument_name_error, resolve_argument
 from surftrace.compiler.filters import COMMON_OPERANDS, Number, Opaque, Operand, Text, Unknown, resolve_filter
 from surftrace.compiler.resolved import Condition, Field, Resolved, ResolvedProbe
@@ -29,13 +30,16 @@ _KPROBE_OPERANDS: Mapping[Kind, Mapping[str, Operand]] = {
 def resolve(script: Script, target: Target) -> Resolved:
     """What the script means on this kernel. Raises CompileError with all diagnostics of all probes."""
     probes: list[ResolvedProbe] = []
-    diagnostics: list[Diagnostic] = []
+    diagnostics = list(script.errors)
     warnings: list[Diagnostic] = []
     for probe in script.probes:
         try:
             probes.append(_probe(probe, target, warnings))
         except CompileError as error:
             collect(error, diagnostics)
+        except BtfError as error:  # damage that shows only when a type is looked at
+            message = f"the kernel's type information is damaged: {error}"
+            diagnostics.append(Diagnostic(probe.source, probe.target.span, message))
     diagnostics.extend(_repeated_events(script))
     if diagnostics:
         raise CompileError(diagnostics)

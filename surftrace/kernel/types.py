@@ -7,7 +7,6 @@ from typing import TypeAlias
 import drgn
 from drgn import TypeKind
 
-from surftrace.btf.errors import BtfError
 from surftrace.btf.program import BtfProgram
 from surftrace.errors import SurftraceError
 
@@ -39,23 +38,16 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class KernelTypes:
-    """All the types, function prototypes and variables that one kernel's type information has."""
+    """All the types and function prototypes that one kernel's type information has.
+
+    Types are read when they are looked at: any use of one may raise BtfError.
+    """
 
     program: BtfProgram
 
     def function(self, name: str) -> Type | None:
         """A function's prototype with its parameters' names, or None."""
-        try:
-            return self.program.function(name)
-        except (BtfError, LookupError, ValueError) as error:
-            raise TypeInfoError(f"cannot read the prototype of {name}: {error}") from None
-
-    def variable(self, name: str) -> Type | None:
-        """A global variable's type, or None where the type source has none (BTF knows few)."""
-        try:
-            return self.program.variable(name)
-        except (BtfError, LookupError, ValueError) as error:
-            raise TypeInfoError(f"cannot read the type of {name}: {error}") from None
+        return self.program.function(name)
 
     def function_names(self) -> Iterator[str]:
         """Every function that has a prototype."""
@@ -69,8 +61,6 @@ class KernelTypes:
             raise TypeInfoError(f"'{text}' is not a C type: {error.msg or error}") from None
         except LookupError:
             raise TypeInfoError(f"this kernel has no type '{text}'", *self._like(text)) from None
-        except (BtfError, ValueError) as error:
-            raise TypeInfoError(f"cannot read type '{text}': {error}") from None
 
     def _like(self, text: str) -> tuple[str, ...]:
         """A hint with the names nearest to a type name that is not there."""
@@ -107,6 +97,12 @@ def spelled(type_: Type) -> str:
     if type_.kind in _AGGREGATES and type_.tag is None:
         return f"anonymous {'struct' if type_.kind == TypeKind.STRUCT else 'union'}"
     return str(type_.type_name())
+
+
+def a_spelled(type_: Type) -> str:
+    """The type as C spells it, after `a` or `an`."""
+    text = spelled(type_)
+    return f"{'an' if text.lstrip('_')[0] in 'aeio' else 'a'} {text}"
 
 
 def is_aggregate(type_: Type) -> bool:

@@ -88,6 +88,8 @@ def _syntax_error(error: UnexpectedInput, source: Source, text_span: Span) -> Di
             set(error.accepts or error.expected) if isinstance(error, UnexpectedToken) else set(),
             "the end",
         )
+    if found in ("'\"'", "'''") and "STRING" in expected:
+        return Diagnostic(source, Span(text_span.start + start, text_span.end), "this quote is never closed")
     words = _words(expected)
     message = f"expected {_one_of(words)}, found {found}" if words else f"unexpected {found}"
     return Diagnostic(source, Span(text_span.start + start, text_span.start + end), message)

@@ -10,9 +10,10 @@ from surftrace.lang.syntax import Probe
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Probes in the order they were written."""
+    """Probes in the order they were written, and what is wrong with those that could not be read."""
 
     probes: tuple[Probe, ...]
+    errors: tuple[Diagnostic, ...] = ()
 
 
 def probe_spans(text: str) -> Iterator[Span]:
@@ -32,7 +33,7 @@ def probe_spans(text: str) -> Iterator[Span]:
 
 
 def parse_script(expressions: Sequence[str], files: Sequence[tuple[str, str]] = ()) -> Script:
-    """Shell arguments, then (path, text) of saved scripts; CompileError tells of every probe that is wrong."""
+    """Shell arguments, then (path, text) of saved scripts. Bad syntax is kept, to be told with all other mistakes."""
     sources = [(Source(f"probe {number}", text), Span(0, len(text))) for number, text in enumerate(expressions, 1)]
     for path, text in files:
         source = Source(path, text, is_file=True)
@@ -44,6 +45,4 @@ def parse_script(expressions: Sequence[str], files: Sequence[tuple[str, str]] = 
             probes.append(parse_probe(source, span))
         except CompileError as error:
             diagnostics.extend(error.diagnostics)
-    if diagnostics:
-        raise CompileError(diagnostics)
-    return Script(tuple(probes))
+    return Script(tuple(probes), tuple(diagnostics))
