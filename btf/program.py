@@ -1,0 +1,158 @@
+"""BTF in, a drgn program out whose types come from it, each when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import drgn
+
+from surftrace.btf.convert import Converter
+from surftrace.btf.errors import BtfError
+from surftrace.btf.format import Kind
+from surftrace.btf.reader import Btf
+from surftrace.btf.records import BtfType
+
+_KINDS: dict[drgn.TypeKind, tuple[Kind, ...]] = {
+    drgn.TypeKind.STRUCT: (Kind.STRUCT, Kind.FWD),
+    drgn.TypeKind.UNION: (Kind.UNION, Kind.FWD),
+    drgn.TypeKind.ENUM: (Kind.ENUM, Kind.ENUM64),
+    drgn.TypeKind.TYPEDEF: (Kind.TYPEDEF,),
+    drgn.TypeKind.INT: (Kind.INT,),
+    drgn.TypeKind.BOOL: (Kind.INT,),
+    drgn.TypeKind.FLOAT: (Kind.FLOAT,),
+}
+# drgn asks for C's shortest spelling first, then for each other one; gcc writes these.
+_GCC_NAMES = {
+    "short": "short int",
+    "unsigned short": "short unsigned int",
+    "long": "long int",
+    "unsigned long": "long unsigned int",
+    "long long": "long long int",
+    "unsigned long long": "long long unsigned int",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class BtfProgram:
+    """A drgn program (`prog`) whose type finder reads BTF, and what drgn's own lookups do not offer."""
+
+    prog: drgn.Program
+    _converters: list[Converter] = field(default_factory=list)
+    _found: dict[tuple[drgn.TypeKind, str], drgn.Type | None] = field(default_factory=dict)
+
+    def function(self, name: str) -> drgn.Type | None:
+        """The prototype of a function, with the names of its parameters."""
+        return next(self._functions(name), None)
+
+    def functions_named(self, name: str) -> tuple[drgn.Type, ...]:
+        """Every prototype of this name: static functions of different files may share it."""
+        return tuple(self._functions(name))
+
+    def functions(self) -> Iterator[str]:
+        """Names of all functions."""
+        return self._names((Kind.FUNC,))
+
+    def variable(self, name: str) -> drgn.Type | None:
+        """The type of a variable; BTF of most kernels has the per-CPU ones only."""
+        for converter, record in self._records(name, (Kind.VAR,)):
+            return converter.type(record.type_id)
+        return None
+
+    def variables(self) -> Iterator[str]:
+        """Names of all variables."""
+        return self._names((Kind.VAR,))
+
+    def types_named(self, kind: drgn.TypeKind, name: str) -> tuple[drgn.Type, ...]:
+        """Every definition of this name, else its first declaration; `prog.type` gives the first."""
+        found = self._candidates(kind, name)
+        chosen = [each for each in found if each[1].is_complete] or found[:1]
+        return tuple(converter.type(record.id) for converter, record in chosen)
+
+    def type_names(self, kind: drgn.TypeKind) -> Iterator[str]:
+        """Names of all types of a kind that are defined: tags without `struct`, `union` or `enum`."""
+        return self._names([each for each in _KINDS.get(kind, ()) if each is not Kind.FWD])
+
+    def _names(self, kinds: Sequence[Kind]) -> Iterator[str]:
+        for converter in self._converters:
+            yield from converter.btf.names(kinds)
+
+    def _records(self, name: str, kinds: Sequence[Kind]) -> Iterator[tuple[Converter, BtfType]]:
+        for converter in self._converters:
+            for type_id in converter.btf.find(name, kinds):
+                yield converter, converter.btf.type(type_id)
+
+    def _functions(self, name: str) -> Iterator[drgn.Type]:
+        for converter, record in self._records(name, (Kind.FUNC,)):
+            prototype = converter.type(record.type_id)
+            if prototype.kind is not drgn.TypeKind.FUNCTION:
+                raise BtfError(f"function {name} has the type {record.type_id}, which is no prototype")
+            yield prototype
+
+    def _candidates(self, kind: drgn.TypeKind, name: str) -> list[tuple[Converter, BtfType]]:
+        found = [
+            (converter, record)
+            for converter, record in self._records(name, _KINDS.get(kind, ()))
+            if _is_of(record, kind)
+        ]
+        return sorted(found, key=lambda each: not each[1].is_complete)
+
+    def _definition(self, name: str, kind: drgn.TypeKind) -> drgn.Type | None:
+        for converter, record in self._candidates(kind, name):
+            return converter.type(record.id) if record.is_complete else None
+        return None
+
+    def _find(self, _prog: drgn.Program, kinds: drgn.TypeKindSet, name: str, filename: str | None) -> drgn.Type | None:
+        if filename:  # BTF has no file names
+            return None
+        for kind in kinds:
+            if (kind, name) not in self._found:
+                self._found[kind, name] = self._first(kind, name)
+            found = self._found[kind, name]
+            if found is not None:
+                return found
+        return None
+
+    def _first(self, kind: drgn.TypeKind, name: str) -> drgn.Type | None:
+        for spelling in (_GCC_NAMES.get(name), name):
+            for converter, record in self._candidates(kind, spelling) if spelling else ():
+                return converter.type(record.id)
+        return None
+
+
+def open_program(btfs: Sequence[Btf], architecture: drgn.Architecture = drgn.Architecture.UNKNOWN) -> BtfProgram:
+    """A program with the types of all of `btfs` and of their bases; a name is looked up in this order."""
+    chain: list[Btf] = []
+    for btf in btfs:
+        _append_with_base(chain, btf)
+    if not chain:
+        raise BtfError("no BTF given")
+    flags = drgn.PlatformFlags(0)
+    if chain[0].pointer_size == 8:
+        flags |= drgn.PlatformFlags.IS_64_BIT
+    if chain[0].byteorder == "little":
+        flags |= drgn.PlatformFlags.IS_LITTLE_ENDIAN
+    program = BtfProgram(drgn.Program(drgn.Platform(architecture, flags)))
+    converters: dict[int, Converter] = {}
+    for btf in chain:
+        base = converters[id(btf.base)] if btf.base else None
+        converters[id(btf)] = Converter(btf, program.prog, base, program._definition)
+    program._converters.extend(converters.values())
+    program.prog.register_type_finder("btf", program._find, enable_index=0)
+    return program
+
+
+def _append_with_base(chain: list[Btf], btf: Btf) -> None:
+    if btf.base:
+        _append_with_base(chain, btf.base)
+    if all(btf is not known for known in chain):
+        chain.append(btf)
+
+
+def _is_of(record: BtfType, kind: drgn.TypeKind) -> bool:
+    """Whether a record of one of `_KINDS[kind]` is indeed of this kind."""
+    if record.kind is Kind.FWD:
+        return record.kind_flag is (kind is drgn.TypeKind.UNION)
+    if record.kind is Kind.INT:
+        return record.is_bool is (kind is drgn.TypeKind.BOOL)
+    return True
