@@ -1,0 +1,42 @@
+# Works on a fresh Debian with python3 and make; what else is needed, setup.sh installs as root.
+
+PYTHON ?= python3
+VENV := .venv/bin
+
+.PHONY: help demo test lint format grammar bench clean packages environment
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+
+demo: ## boot a real kernel in QEMU and trace UDP datagrams in it
+	@tests/kernel/setup.sh demo
+	@$(PYTHON) -m tests.kernel.environment
+	@$(VENV)/python -m tests.kernel.demo
+
+test: lint ## lint, then all tests, also on four real kernels
+	$(VENV)/pytest -n 2 --dist loadgroup
+
+lint: environment ## ruff format --check, ruff check, mypy --strict
+	$(VENV)/ruff format --check
+	$(VENV)/ruff check
+	$(VENV)/mypy
+
+format: environment ## ruff format, and what ruff check can fix
+	$(VENV)/ruff format
+	$(VENV)/ruff check --fix
+
+grammar: environment ## make the parser's tables anew after a change of grammar/probe.lark
+	$(VENV)/python -m surftrace.lang.parse grammar/tables.py
+
+bench: environment ## measure
+	$(VENV)/python -m tests.bench
+
+clean: ## remove what these commands made, but for the cache folder
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+environment: packages
+	@$(PYTHON) -m tests.kernel.environment dev
+
+packages:
+	@tests/kernel/setup.sh test

@@ -1,0 +1,40 @@
+"""Options of the tests, and the `guest` fixture: each real kernel, booted once for all the tests that use it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kernel import images, qemu
+from tests.kernel.guest import Guest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the flag that rewrites golden cases."""
+    parser.addoption("--update-cases", action="store_true", help="write what is seen into tests/cases/*.test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker that chooses kernels; let no worker of pytest-xdist outlive a killed pytest."""
+    config.addinivalue_line("markers", "kernels(*names): use the `guest` fixture with these kernels only")
+    if hasattr(config, "workerinput"):
+        qemu.die_with_parent()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses `guest` on every kernel, or on those its `kernels` marker names."""
+    if "guest" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("kernels")
+    names = marker.args if marker else images.NAMES
+    if unknown := set(names) - set(images.NAMES):
+        raise pytest.UsageError(f"{metafunc.definition.nodeid} asks for unknown kernels: {unknown}")
+    # One pytest-xdist worker gets all the tests of a kernel, so that only one boots it.
+    kernels = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+    metafunc.parametrize("guest", kernels, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
+    """Return the running guest with the kernel of the test's parameter."""
+    with Guest(images.fetch(request.param)) as booted:
+        yield booted
