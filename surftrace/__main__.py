@@ -1,7 +1,5 @@
 """Entry of `python -m surftrace`."""
 
-import sys
+from surftrace.cli.entry import main
 
-from surftrace.cli.main import main
-
-sys.exit(main())
+main()

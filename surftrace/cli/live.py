@@ -1,5 +1,6 @@
 """A live trace: the plan applied, its echo lines shown, events printed as they come, the kernel left as it was."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from surftrace.tracing.tracefs import Tracefs
 
 def trace(resolved: Resolved, tracefs: Tracefs, options: Options, paint: Paint, error_paint: Paint) -> int:
     """Trace until the time, the count or a signal; the result is the exit status."""
+    gc.enable()
     machine = machine_named(options.arch or os.uname().machine)
     lost = 0
     with interruption() as noted, claimed_instance(tracefs, options.instance) as instance:

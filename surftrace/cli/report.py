@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from surftrace.errors import SurftraceError
-from surftrace.lang.source import CompileError, Diagnostic, render_excerpt, render_location
+from surftrace.lang.source import DiagnosedError, Diagnostic, render_excerpt, render_location
 from surftrace.output.color import Paint, Role
-from surftrace.output.text import escape
-from surftrace.tracing.session import KernelRejected
+from surftrace.output.escape import escape
 
 
 def report_error(error: SurftraceError, stream: TextIO, paint: Paint) -> None:
     """Print an error: each diagnostic under the user's text, or one line and its hints."""
-    if isinstance(error, (CompileError, KernelRejected)):
+    if isinstance(error, DiagnosedError):
         report_diagnostics(error.diagnostics, stream, paint)
         return
     print(f"surftrace: {paint(Role.ERROR, 'error')}: {escape(error.message)}", file=stream)

@@ -1,10 +1,14 @@
 """Text of one probe in, syntax tree out; what is not the language becomes one located diagnostic."""
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
+import lark
 from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.grammar import Rule
+from lark.lexer import TerminalDef
 
+from surftrace.grammar import tables
 from surftrace.lang import syntax
 from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 
@@ -70,8 +74,35 @@ def parse_probe(source: Source, text_span: Span) -> syntax.Probe:
 
 @cache
 def _parser() -> Lark:
-    grammar = files("surftrace.grammar").joinpath("probe.lark").read_text(encoding="utf-8")
+    """The parser, from the tables that the package ships where they are this lark's, else from the grammar."""
+    if lark.__version__ != tables.LARK_VERSION:
+        return build_parser(grammar_text())
+    # What lark's own stand-alone parsers call; the public Lark.load() does the same over a pickle.
+    parser: Lark = Lark._load_from_dict(tables.DATA, tables.MEMO)  # type: ignore[no-untyped-call] # lark has no hint
+    return parser
+
+
+def grammar_text() -> str:
+    """The text of grammar/probe.lark."""
+    return Path(tables.__file__).with_name("probe.lark").read_text(encoding="utf-8")
+
+
+def build_parser(grammar: str) -> Lark:
+    """The parser made from the grammar itself, which takes 30 ms."""
     return Lark(grammar, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=True)
+
+
+def render_tables() -> str:
+    """The text of grammar/tables.py for the grammar and the lark that are here: `make grammar` writes it.
+
+    lark numbers the states anew each time, so the text differs from run to run; `GRAMMAR` tells whether it is current.
+    """
+    grammar = grammar_text()
+    data, memo = build_parser(grammar).memo_serialize([TerminalDef, Rule])
+    return (
+        '"""The parser\'s tables, made of probe.lark by `make grammar`. Not to be edited."""\n\n'
+        f"LARK_VERSION = {lark.__version__!r}\nGRAMMAR = {grammar!r}\nDATA = {data!r}\nMEMO = {memo!r}\n"
+    )
 
 
 def _syntax_error(error: UnexpectedInput, source: Source, text_span: Span) -> Diagnostic:
@@ -267,3 +298,9 @@ def _tree(node: Tree[Token] | Token) -> Tree[Token]:
 def _token(node: Tree[Token] | Token) -> Token:
     assert isinstance(node, Token)
     return node
+
+
+if __name__ == "__main__":
+    import sys
+
+    Path(sys.argv[1]).write_text(render_tables(), encoding="utf-8")

@@ -50,12 +50,16 @@ class Diagnostic:
     severity: Literal["error", "warning"] = "error"
 
 
-class CompileError(SurftraceError):
-    """What was written cannot be compiled: one diagnostic or several."""
+class DiagnosedError(SurftraceError):
+    """An error that places in the user's text are to blame for."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         super().__init__("\n".join(diagnostic.message for diagnostic in self.diagnostics))
+
+
+class CompileError(DiagnosedError):
+    """What was written cannot be compiled."""
 
 
 def did_you_mean(names: Iterable[str]) -> tuple[str, ...]:

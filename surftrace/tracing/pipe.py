@@ -1,5 +1,6 @@
 """The trace as it comes: blocks of whole lines from `trace_pipe`, until a time, a signal, or the caller's end."""
 
+import math
 import os
 import select
 import signal
@@ -67,34 +68,24 @@ def opened_pipe(instance: Instance) -> Iterator[int]:
 
 
 def read_pipe(pipe: int, noted: Interruption, time_s: float | None) -> Iterator[bytes]:
-    """Blocks of whole lines as they come. Ends after `time_s` seconds, or when an ending signal has come.
-
-    What the buffer holds at the end is still read.
-    """
-    deadline = None if time_s is None else time.monotonic() + time_s
+    """Blocks of whole lines as they come, until `time_s` seconds have passed or an ending signal has come."""
+    deadline = math.inf if time_s is None else time.monotonic() + time_s
     poller = select.poll()
     poller.register(pipe, select.POLLIN)
     poller.register(noted.socket, select.POLLIN)
-    while noted.signal is None and (deadline is None or time.monotonic() < deadline):
-        wait_s = _LOOK_AGAIN_S if deadline is None else min(_LOOK_AGAIN_S, max(0.0, deadline - time.monotonic()))
-        poller.poll(wait_s * 1000)
-        yield from _available(pipe)
-
-
-def _available(pipe: int) -> Iterator[bytes]:
-    """What can be read now, in blocks that end with a line's end."""
     rest = b""
-    while block := _read(pipe):
-        rest += block
-        end = rest.rfind(b"\n") + 1
-        if end:
-            yield rest[:end]
-            rest = rest[end:]
-    if rest:
-        yield rest
+    while noted.signal is None and (left_s := deadline - time.monotonic()) > 0:
+        block = _read(pipe)
+        if not block:
+            poller.poll(min(_LOOK_AGAIN_S, left_s) * 1000)
+            continue
+        lines, line_end, rest = (rest + block).rpartition(b"\n")
+        if line_end:
+            yield lines + line_end
 
 
 def _read(pipe: int) -> bytes:
+    """What can be read now, a page at most: the kernel ends it with a record's end."""
     try:
         return os.read(pipe, _BLOCK)
     except BlockingIOError:

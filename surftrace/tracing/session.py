@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from surftrace.compiler.plan import Mark, Plan, Step
-from surftrace.errors import SurftraceError
-from surftrace.lang.source import Diagnostic
+from surftrace.lang.source import DiagnosedError, Diagnostic
 from surftrace.tracing.instance import Instance
 from surftrace.tracing.tracefs import Tracefs, TracefsError
 
@@ -20,14 +19,10 @@ _ERROR_LOG = re.compile(
 _COMMAND_COLUMN = len("  Command: ")
 
 
-class KernelRejected(SurftraceError):
+class KernelRejected(DiagnosedError):
     """The kernel refused what the plan wrote: its own sentence, under the user's text."""
 
     exit_status = 1
-
-    def __init__(self, diagnostic: Diagnostic) -> None:
-        super().__init__(diagnostic.message, *diagnostic.hints)
-        self.diagnostics = (diagnostic,)
 
 
 @contextmanager
@@ -50,7 +45,7 @@ def _apply(step: Step, instance: Instance) -> None:
     except TracefsError as error:
         if not step.marks:
             raise
-        raise KernelRejected(_diagnose(step, error, instance)) from None
+        raise KernelRejected([_diagnose(step, error, instance)]) from None
 
 
 def _undo(tracefs: Tracefs, undo: Step) -> None:
