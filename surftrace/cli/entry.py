@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -10,12 +11,14 @@ def main() -> NoReturn:
     """Run the command line and end the process with its exit status."""
     # A short run makes no garbage worth a collection; a live trace switches it on again.
     gc.disable()
-    from surftrace.cli.main import main as run
-
     try:
+        from surftrace.cli.main import main as run
+
         status = run()
         sys.stdout.flush()
     except BrokenPipeError:
         status = 0
+    except KeyboardInterrupt:  # before a trace begins or after it has ended, with nothing left to undo
+        status = 128 + signal.SIGINT
     # Nothing waits for the interpreter to take itself apart: that costs a tenth of a dry run.
     os._exit(status)

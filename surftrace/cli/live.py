@@ -27,10 +27,11 @@ def trace(resolved: Resolved, tracefs: Tracefs, options: Options, paint: Paint, 
     lost = 0
     with interruption() as noted, claimed_instance(tracefs, options.instance) as instance:
         plan = build_plan(resolved, instance.name, machine.byteorder, options.has_stacks)
-        print(*echo_lines(plan, str(tracefs.root)), sep="\n", flush=True)
         format_record = make_formatter(machine.byteorder, paint)
         # The pipe closes before the plan is undone: deleting a probe wipes the buffers that it wrote to.
         with applied(plan, instance), opened_pipe(instance) as pipe:
+            # Whoever reads the last of these lines knows that the trace is on.
+            print(*echo_lines(plan, str(tracefs.root)), sep="\n", flush=True)
             blocks = read_pipe(pipe, noted, options.time_s)
             decode = make_decoder(plan)
             records = (record for block in blocks for record in _flushed(decode(block)))

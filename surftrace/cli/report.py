@@ -1,5 +1,6 @@
 """Errors and warnings as people read them, on standard error."""
 
+import shutil
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -21,16 +22,17 @@ def report_error(error: SurftraceError, stream: TextIO, paint: Paint) -> None:
 
 def report_diagnostics(diagnostics: tuple[Diagnostic, ...], stream: TextIO, paint: Paint) -> None:
     """Print diagnostics in their order."""
+    columns = shutil.get_terminal_size().columns if stream.isatty() else None
     for diagnostic in diagnostics:
-        for line in _lines(diagnostic, paint):
+        for line in _lines(diagnostic, paint, columns):
             print(line, file=stream)
 
 
-def _lines(diagnostic: Diagnostic, paint: Paint) -> Iterator[str]:
+def _lines(diagnostic: Diagnostic, paint: Paint, columns: int | None) -> Iterator[str]:
     role = Role.ERROR if diagnostic.severity == "error" else Role.WARNING
     label = paint(role, diagnostic.severity)
     yield f"{escape(render_location(diagnostic))}: {label}: {escape(diagnostic.message)}"
-    line, carets = render_excerpt(diagnostic)
+    line, carets = render_excerpt(diagnostic, columns)
     yield line
     indent = carets[: len(carets) - len(carets.lstrip())]
     yield indent + paint(role, carets.lstrip())

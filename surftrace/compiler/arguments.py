@@ -157,11 +157,14 @@ def _no_scalar(type_: Type, assignment: syntax.Assignment, scope: Scope) -> Exce
     match bare.kind:
         case TypeKind.STRUCT | TypeKind.UNION:
             names = member_names(bare) if bare.is_complete() else []
-            hints = (f"its members are {listed(names)}",) if names else ()
+            hints = [f"its members are {listed(names)}"] if names else []
             return scope.fail(span, f"this is a whole {spelled(type_)}: name a member of it", *hints)
         case TypeKind.ARRAY:
             count = f"{bare.length} elements" if bare.length else "elements"
-            return scope.fail(span, f"this is an array, {spelled(type_)}, of {count}", "name one: [0]")
+            hints = ["name one: [0]"]
+            if size_of(bare.type) == 1 and isinstance(assignment.value, syntax.Member):
+                hints.append(f"for a string: !(char[]){assignment.value.name}")
+            return scope.fail(span, f"this is an array, {spelled(type_)}, of {count}", *hints)
         case TypeKind.VOID:
             return scope.fail(span, f"{scope.function} returns nothing")
         case _:

@@ -85,7 +85,11 @@ def _register(expr: syntax.Register, scope: Scope) -> str:
     if expr.name in machine.registers:
         return expr.name
     alias = machine.aliases.get(expr.name)
-    hints = did_you_mean([f"%{alias}"] if alias else [f"%{name}" for name in nearest(expr.name, machine.registers)])
+    if expr.name in scope.parameters():
+        likely = [expr.name]
+    else:
+        likely = [f"%{name}" for name in ([alias] if alias else nearest(expr.name, machine.registers))]
+    hints = did_you_mean(likely)
     if not hints:
         hints = (f"registers are {listed(['%' + r for r in sorted(machine.registers)], 40)}",)
     raise scope.fail(expr.span, f"{machine.name} has no register '%{expr.name}'", *hints)

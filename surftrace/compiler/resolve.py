@@ -42,7 +42,7 @@ def resolve(script: Script, target: Target) -> Resolved:
             diagnostics.append(Diagnostic(probe.source, probe.target.span, message))
     diagnostics.extend(_repeated_events(script))
     if diagnostics:
-        raise CompileError(diagnostics)
+        raise CompileError(sorted(diagnostics, key=lambda each: (script.sources.index(each.source), each.span.start)))
     return Resolved(tuple(probes), tuple(warnings))
 
 

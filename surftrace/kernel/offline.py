@@ -16,7 +16,7 @@ def load_btf(path: str, base: Btf | None = None) -> Btf:
     except OSError as error:
         raise TypeInfoError(f"cannot read {path}: {error.strerror}") from None
     except BtfError as error:
-        raise TypeInfoError(f"{path}: {error}") from None
+        raise TypeInfoError(_about(path, error)) from None
 
 
 def open_types(path: str, *btfs: Btf) -> KernelTypes:
@@ -24,7 +24,11 @@ def open_types(path: str, *btfs: Btf) -> KernelTypes:
     try:
         return KernelTypes(open_program(btfs))
     except BtfError as error:
-        raise TypeInfoError(f"{path}: {error}") from None
+        raise TypeInfoError(_about(path, error)) from None
+
+
+def _about(path: str, error: BtfError) -> str:
+    return str(error) if str(error).startswith(path) else f"{path}: {error}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,7 @@ _CHARACTERS = frozenset(("char", "signed char"))
 
 
 class TypeInfoError(SurftraceError):
-    """The kernel's type information cannot be read, or does not have what was asked."""
-
-    exit_status = 1
+    """The type information that was given cannot be read, or does not have what was asked."""
 
 
 @dataclass(frozen=True, slots=True)

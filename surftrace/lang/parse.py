@@ -56,6 +56,13 @@ WORDS = {
     "$END": "the end of the probe",
 }
 
+# What helps most people who wrote something else where these are expected.
+_HINTS = (
+    ({"ENTRY", "RETURN", "EVENT"}, "p FUNCTION, r FUNCTION or e SYSTEM/EVENT; see surftrace --help"),
+    ({"ASSIGN"}, "every value has a name: len=skb->len"),
+    ({"EQUAL", "NOT_EQUAL", "LESS", "GLOB"}, "a filter compares an argument by its name: f:len>1500"),
+)
+
 # A chain longer than this is no chain of any kernel; the bound keeps hostile text from exhausting the stack.
 MAX_NESTING = 64
 
@@ -123,7 +130,8 @@ def _syntax_error(error: UnexpectedInput, source: Source, text_span: Span) -> Di
         return Diagnostic(source, Span(text_span.start + start, text_span.end), "this quote is never closed")
     words = _words(expected)
     message = f"expected {_one_of(words)}, found {found}" if words else f"unexpected {found}"
-    return Diagnostic(source, Span(text_span.start + start, text_span.start + end), message)
+    hints = tuple(hint for terminals, hint in _HINTS if terminals <= expected)
+    return Diagnostic(source, Span(text_span.start + start, text_span.start + end), message, hints)
 
 
 def _words(terminals: set[str]) -> list[str]:

@@ -14,6 +14,7 @@ class Script:
 
     probes: tuple[Probe, ...]
     errors: tuple[Diagnostic, ...] = ()
+    sources: tuple[Source, ...] = ()
 
 
 def probe_spans(text: str) -> Iterator[Span]:
@@ -45,4 +46,4 @@ def parse_script(expressions: Sequence[str], files: Sequence[tuple[str, str]] = 
             probes.append(parse_probe(source, span))
         except CompileError as error:
             diagnostics.extend(error.diagnostics)
-    return Script(tuple(probes), tuple(diagnostics))
+    return Script(tuple(probes), tuple(diagnostics), tuple(source for source, _ in sources))

@@ -62,6 +62,9 @@ class CompileError(DiagnosedError):
     """What was written cannot be compiled."""
 
 
+_INDENT = "    "
+
+
 def did_you_mean(names: Iterable[str]) -> tuple[str, ...]:
     """The hint that offers these names; none for no name."""
     quoted = [f"'{name}'" for name in names]
@@ -85,10 +88,26 @@ def render_location(diagnostic: Diagnostic) -> str:
     return f"{source.name}:{line}:{column}"
 
 
-def render_excerpt(diagnostic: Diagnostic, indent: str = "    ") -> tuple[str, str]:
-    """The user's line and the line of carets under the diagnostic's span."""
+def render_excerpt(diagnostic: Diagnostic, columns: int | None = None) -> tuple[str, str]:
+    """The user's line and the line of carets under the diagnostic's span, cut to what fits so many columns."""
     span = diagnostic.span
     line, line_start = diagnostic.source.line(span.start)
-    column = span.start - line_start
-    width = max(1, min(span.end, line_start + len(line)) - span.start)
-    return indent + printable(line), indent + " " * column + "^" + "~" * (width - 1)
+    line = printable(line)
+    start, end = span.start - line_start, min(span.end - line_start, len(line))
+    if columns is not None:
+        line, first = _cut(line, start, max(20, columns - len(_INDENT) - 1))
+        start, end = start - first, min(end - first, len(line))
+    return _INDENT + line, _INDENT + " " * start + "^" + "~" * (end - start - 1)
+
+
+def _cut(line: str, start: int, width: int) -> tuple[str, int]:
+    """So much of the line around an offset, its cut ends marked by dots, and the offset at which it begins."""
+    if len(line) <= width:
+        return line, 0
+    first = max(0, min(start - width // 3, len(line) - width))
+    cut = line[first : first + width]
+    if first:
+        cut = "..." + cut[3:]
+    if first + width < len(line):
+        cut = cut[:-3] + "..."
+    return cut, first

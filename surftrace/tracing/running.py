@@ -15,6 +15,12 @@ _BTF_FOLDER = Path("/sys/kernel/btf")
 _KALLSYMS = Path("/proc/kallsyms")
 
 
+class NoBtfError(TypeInfoError):
+    """The running kernel has no type information."""
+
+    exit_status = 1
+
+
 class RunningKernel:
     """Reads what it is asked for when it is asked, each thing once. `tracefs` is None where there is no access."""
 
@@ -27,7 +33,7 @@ class RunningKernel:
 
     def _load_base(self) -> Btf:
         if not Path(self._btf_path).exists():
-            raise TypeInfoError(
+            raise NoBtfError(
                 f"this kernel has no BTF: there is no {self._btf_path}",
                 "it was built without CONFIG_DEBUG_INFO_BTF: give a file that has its types with -b FILE",
             )

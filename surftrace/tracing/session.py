@@ -4,8 +4,9 @@ import errno
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from surftrace.compiler.plan import Mark, Plan, Step
+from surftrace.compiler.plan import KPROBE_EVENTS, Mark, Plan, Step
 from surftrace.lang.source import DiagnosedError, Diagnostic
 from surftrace.tracing.instance import Instance
 from surftrace.tracing.tracefs import Tracefs, TracefsError
@@ -16,6 +17,8 @@ _ERROR_LOG = re.compile(
     r"  Command: (?P<command>[^\n]*)\n(?P<caret> *\^)?",
     re.MULTILINE,
 )
+# Linux Documentation/trace/kprobes.rst, "The kprobes debugfs interface": `0xSTART-0xEND<tab>NAME` a line.
+_BLACKLIST = Path("/sys/kernel/debug/kprobes/blacklist")
 _COMMAND_COLUMN = len("  Command: ")
 
 
@@ -62,7 +65,31 @@ def _diagnose(step: Step, error: TracefsError, instance: Instance) -> Diagnostic
     mark = _mark_at(step, column)
     if sentence is None:
         return Diagnostic(mark.source, mark.span, f"the kernel refuses this: {error.message}", error.hints)
-    return Diagnostic(mark.source, mark.span, f"the kernel refuses this: {sentence}", (f"it was given {step.text}",))
+    obstacles = _obstacles(step, instance) if mark is step.marks[0] else ()
+    hints = (*obstacles, f"it was given {step.text}")
+    return Diagnostic(mark.source, mark.span, f"the kernel refuses this: {sentence}", hints)
+
+
+def _obstacles(step: Step, instance: Instance) -> Iterator[str]:
+    """Why a function cannot be probed, where the kernel's lists say so."""
+    if step.path != KPROBE_EVENTS:
+        return
+    function = step.text.split(" ")[1].partition("+")[0]
+    if _is_listed(function, _blacklist()):
+        yield f"{function} is on the kernel's blacklist: kprobes themselves need it"
+    elif not _is_listed(function, instance.tracefs.read("available_filter_functions")):
+        yield f"{function} is not among the functions that the kernel lets itself trace (notrace)"
+
+
+def _blacklist() -> bytes:
+    try:
+        return _BLACKLIST.read_bytes()
+    except OSError:
+        return b""
+
+
+def _is_listed(function: str, listing: bytes) -> bool:
+    return re.search(rb"(?:^|\t)" + re.escape(function.encode()) + rb"(?:$| \[)", listing, re.MULTILINE) is not None
 
 
 def _kernel_sentence(step: Step, instance: Instance) -> tuple[str | None, int | None]:

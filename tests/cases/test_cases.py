@@ -1,4 +1,4 @@
-"""Every golden case gives what its file says. `pytest tests/cases --update-cases` writes what is seen into the files."""
+"""Every golden case gives what its file says; `pytest tests/cases --update-cases` writes what is seen into it."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,0 +1,307 @@
+"""How a session begins, ends, fails and shares the kernel with others."""
+
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kernel.guest import Guest
+from tests.kernel.process import Result
+from tests.live.helpers import HEADLINE, running, tracefs_state, traffic, values
+
+pytestmark = pytest.mark.kernels("5.10", "6.1")
+on_one_kernel = pytest.mark.kernels("6.1")
+
+TASKS = "p wake_up_new_task comm=p->comm"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(guest: Guest) -> Iterator[None]:
+    """After each test the kernel is as it was."""
+    before = tracefs_state(guest)
+    yield
+    assert tracefs_state(guest) == before
+
+
+def _surftrace(guest: Guest, *words: str) -> Result:
+    return guest.run(["surftrace", *words], preloaded=True)
+
+
+def _sh(guest: Guest, script: str) -> Result:
+    return guest.run(["bash", "-c", script])
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "status"),
+    [
+        (signal.SIGINT, (), 130),
+        (signal.SIGTERM, (), 143),
+        (signal.SIGHUP, (), 129),
+        (signal.SIGINT, ("-t", "60"), 0),
+        (signal.SIGINT, ("-c", "1000"), 0),
+    ],
+)
+@on_one_kernel
+def test_signals(guest: Guest, number: int, words: tuple[str, ...], status: int) -> None:
+    with running(guest, *words, TASKS) as surftrace:
+        surftrace.signal(number)
+        result = surftrace.wait()
+    assert result.status == status
+    assert result.stderr == ""
+
+
+@on_one_kernel
+def test_ctrl_c_on_a_terminal(guest: Guest) -> None:
+    with running(guest, TASKS, terminal=True, plain=True) as surftrace:
+        guest.run(["sh", "-c", "/bin/true; /bin/true"]).expect()
+        surftrace.wait_for('comm\x1b[0m=\x1b[32m"sh"')
+        surftrace.write("\x03")
+        result = surftrace.wait()
+    assert result.status == 130
+    assert "Traceback" not in result.stdout
+
+
+@on_one_kernel
+def test_no_color(guest: Guest) -> None:
+    words = ["surftrace", "-t", "1", TASKS]
+    process = guest.start(words, terminal_size=(24, 80), env={"NO_COLOR": "1"}, preloaded=True)
+    assert "\x1b" not in process.wait().expect().stdout
+    assert "\x1b[" in _surftrace(guest, "--color", "always", "-c", "1", "p schedule").expect().stdout
+
+
+@on_one_kernel
+def test_time(guest: Guest) -> None:
+    result = _surftrace(guest, "-t", "1", TASKS)
+    assert result.expect().stderr == ""
+
+
+@on_one_kernel
+def test_count_of_several_probes(guest: Guest) -> None:
+    result = _surftrace(guest, "-c", "20", "p schedule", "e sched/sched_switch", "r schedule")
+    events = result.expect().stdout.partition("/tracing_on\n")[2].splitlines()
+    assert len(events) == 20
+    assert {"f0:", "sched_switch:", "f2:"} <= set(" ".join(events).split())
+
+
+@on_one_kernel
+def test_reader_that_goes_away(guest: Guest) -> None:
+    result = _sh(guest, "set -o pipefail; surftrace 'p schedule' | head -n 8")
+    assert len(result.expect().stdout.splitlines()) == 8
+    assert result.stderr == ""
+
+
+def test_kill_leaves_nothing_for_long(guest: Guest) -> None:
+    _sh(guest, "cd /sys/kernel/tracing; mkdir instances/other; echo p:other/mine schedule >> kprobe_events").expect()
+    with_other = tracefs_state(guest)
+    with running(guest, TASKS, "p schedule") as surftrace:
+        surftrace.signal(signal.SIGKILL)
+        surftrace.wait()
+    assert tracefs_state(guest) != with_other
+    _surftrace(guest, "-t", "1", TASKS).expect()
+    assert tracefs_state(guest) == with_other
+    _sh(guest, "cd /sys/kernel/tracing; echo -:other/mine >> kprobe_events; rmdir instances/other").expect()
+
+
+def test_two_at_once(guest: Guest) -> None:
+    with running(guest, TASKS) as first, running(guest, TASKS) as second:
+        assert "instances/surftrace/" in first.stdout
+        assert "instances/surftrace_2/" in second.stdout
+        guest.run(["sh", "-c", "/bin/true; /bin/true"]).expect()
+        for process in (first, second):
+            process.wait_for('comm="sh"')
+        first.signal(signal.SIGINT)
+        first.wait()
+        guest.run(["bash", "-c", "/bin/true; /bin/true"]).expect()
+        second.wait_for('comm="bash"')
+        second.signal(signal.SIGINT)
+        assert second.wait().status == 130
+
+
+@on_one_kernel
+def test_instance_by_name(guest: Guest) -> None:
+    with running(guest, "--instance", "mine", TASKS) as first:
+        assert "instances/mine/" in first.stdout
+        refused = _surftrace(guest, "--instance", "mine", TASKS)
+        assert refused.status == 1
+        assert "the instance mine is in use" in refused.stderr
+        first.signal(signal.SIGKILL)
+        first.wait()
+    _surftrace(guest, "--instance", "mine", "-t", "1", TASKS).expect()
+
+
+@on_one_kernel
+def test_instance_of_somebody_else(guest: Guest) -> None:
+    _sh(guest, "mkdir /sys/kernel/tracing/instances/theirs").expect()
+    refused = _surftrace(guest, "--instance", "theirs", "-t", "1", TASKS)
+    assert refused.status == 1
+    assert "the instance theirs exists and is not surftrace's" in refused.stderr
+    _sh(guest, "rmdir /sys/kernel/tracing/instances/theirs").expect()
+
+
+def test_refusal_is_shown_under_the_users_text(guest: Guest) -> None:
+    result = _surftrace(guest, TASKS, "p wake_up_new_task+1 x=%ax")
+    assert result.status == 1
+    assert result.stderr.splitlines() == [
+        "probe 2: error: the kernel refuses this: Probe point is not an instruction boundary",
+        "    p wake_up_new_task+1 x=%ax",
+        "      ^~~~~~~~~~~~~~~~~~",
+        "hint: it was given p:surftrace/f1 wake_up_new_task+0x1 x=%ax:u64",
+    ]
+
+
+def test_refused_address(guest: Guest) -> None:
+    result = _surftrace(guest, "p kprobe_dispatcher", "-t", "1")
+    assert result.status == 1
+    assert result.stderr.splitlines()[1:3] == ["    p kprobe_dispatcher", "      ^~~~~~~~~~~~~~~~~"]
+
+
+@on_one_kernel
+def test_names_that_this_kernel_does_not_have(guest: Guest) -> None:
+    result = _surftrace(
+        guest,
+        "p wake_up_new_tusk",
+        "e sched/sched_swich",
+        "p schedule x=@jiffiez",
+        "e sched/sched_switch f:prev_pud==1",
+    )
+    assert result.status == 2
+    for name in ("wake_up_new_task", "sched/sched_switch", "@jiffies", "prev_pid"):
+        assert f"hint: did you mean '{name}'" in result.stderr
+    assert result.stdout == ""
+
+
+@on_one_kernel
+def test_without_root(guest: Guest) -> None:
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    refused = guest.run([*nobody, "surftrace", TASKS])
+    assert refused.status == 1
+    assert refused.stderr == "surftrace: error: no access to /sys/kernel/tracing\nhint: run as root\n"
+    shown = guest.run([*nobody, "surftrace", "-n", TASKS]).expect()
+    assert len(shown.stdout.splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("hide", "message"),
+    [
+        ("umount -a -t tracefs,debugfs; umount /sys/kernel/debug /sys/kernel/tracing", "error: tracefs is not mounted"),
+        ("mount -t tmpfs none /sys/kernel/btf", "error: this kernel has no BTF: there is no /sys/kernel/btf/vmlinux"),
+    ],
+)
+@on_one_kernel
+def test_what_is_missing(guest: Guest, hide: str, message: str) -> None:
+    result = _sh(guest, f"unshare -m sh -c '({hide}) 2>/dev/null; exec surftrace \"{TASKS}\"'")
+    assert result.status == 1
+    first, hint = result.stderr.splitlines()
+    assert message in first
+    assert hint.startswith("hint: ")
+
+
+@on_one_kernel
+def test_expressions_never_reach_a_shell(guest: Guest) -> None:
+    hostile = (
+        """p wake_up_new_task comm=p->comm f:comm=="x';touch /tmp/owned;echo '$(touch /tmp/owned)`touch /tmp/owned`" """
+    )
+    shown = _surftrace(guest, "-S", hostile).expect().stdout
+    _surftrace(guest, "-t", "1", hostile).expect()
+    _sh(guest, shown).expect()
+    _sh(
+        guest,
+        "cd /sys/kernel/tracing; echo 0 > instances/surftrace/events/enable; echo -:surftrace/f0 >> kprobe_events",
+    )
+    _sh(guest, "rmdir /sys/kernel/tracing/instances/surftrace").expect()
+    _surftrace(guest, "-o", "/tmp/hostile.sh", hostile).expect()
+    guest.run(["timeout", "-s", "TERM", "2", "/tmp/hostile.sh"])
+    assert guest.run(["test", "-e", "/tmp/owned"]).status == 1
+
+
+def test_echo_lines_pasted_into_a_shell(guest: Guest) -> None:
+    lines = _surftrace(guest, "-S", HEADLINE).expect().stdout
+    with traffic(guest) as sender:
+        _sh(guest, lines).expect()
+        sender.udp("127.0.0.1", 9988, b"Hello World\0")
+        sender.udp("127.0.0.1", 9989, b"other\0")
+        trace = guest.read("/sys/kernel/tracing/instances/surftrace/trace")
+    _sh(
+        guest,
+        "cd /sys/kernel/tracing; echo 0 > instances/surftrace/events/enable; echo -:surftrace/f0 >> kprobe_events",
+    )
+    _sh(guest, "rmdir /sys/kernel/tracing/instances/surftrace").expect()
+    expected = 'proto=17 ip_dst=16777343 b16_dest=1063 comm="python3" body="Hello World"'
+    assert [line.partition(") ")[2] for line in trace.splitlines() if not line.startswith("#")] == [expected]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_script_needs_nothing_but_a_shell(guest: Guest, number: int, status: int) -> None:
+    _surftrace(guest, "-o", "/tmp/trace.sh", HEADLINE).expect()
+    bare = ["env", "-i", "PATH=/usr/bin:/bin", "/tmp/trace.sh"]
+    script = guest.start(bare)
+    with traffic(guest) as sender:
+        for _ in range(20):
+            sender.udp("127.0.0.1", 9989, b"other\0")
+            sender.udp("127.0.0.1", 9988, b"Hello World\0")
+            if 'body="Hello World"' in script.stdout:
+                break
+        script.wait_for('body="Hello World"')
+    second = guest.run(bare)
+    assert second.status == 1
+    assert "exists" in second.stderr
+    script.signal(number)
+    result = script.wait()
+    assert result.status == status
+    assert "other" not in result.stdout
+
+
+@on_one_kernel
+def test_saved_probes(guest: Guest) -> None:
+    text = f'# who starts what\n\n{TASKS} \\\n    f:comm=="sh"\n  e sched/sched_process_exec\n'
+    guest.write("/tmp/tasks.probes", text)
+    with running(guest, "-f", "/tmp/tasks.probes", "p schedule f:common_pid==1") as surftrace:
+        guest.run(["sh", "-c", "/bin/true; /bin/true"]).expect()
+        surftrace.wait_for("sched_process_exec")
+    guest.write("/tmp/wrong.probes", f"{TASKS}\n  p wake_up_new_task x=p->com\n")
+    wrong = _surftrace(guest, "-f", "/tmp/wrong.probes")
+    assert wrong.status == 2
+    assert wrong.stderr.startswith("/tmp/wrong.probes:2:27: error: struct task_struct has no member 'com'\n")
+
+
+@on_one_kernel
+def test_function_that_the_compiler_renamed(guest: Guest) -> None:
+    functions = _kernel_functions(guest)
+    clone = next(name for name in functions if re.fullmatch(r"\w+\.isra\.0", name) and _is_only(name, functions))
+    result = _surftrace(guest, "-t", "1", f"p {clone.split('.')[0]}")
+    assert result.status == 0
+    assert f"p:surftrace/f0 {clone}" in result.stdout
+    assert f"tracing {clone}" in result.stderr
+
+
+@on_one_kernel
+def test_name_of_several_functions(guest: Guest) -> None:
+    functions = _kernel_functions(guest)
+    name = next(name for name in functions if functions.count(name) == 2 and "." not in name)
+    result = _surftrace(guest, "-t", "1", f"p {name}")
+    assert result.status == 2
+    assert f"error: 2 functions have the name {name}" in result.stderr
+
+
+def _kernel_functions(guest: Guest) -> list[str]:
+    """The functions of the kernel itself, as kallsyms has them."""
+    return re.findall(r"^[0-9a-f]+ [tT] (\S+)$", guest.read("/proc/kallsyms"), re.MULTILINE)
+
+
+def _is_only(clone: str, functions: list[str]) -> bool:
+    """Is this the only function made of its source's?"""
+    name = clone.split(".")[0]
+    return [other for other in functions if other.split(".")[0] == name] == [clone]
+
+
+@on_one_kernel
+def test_function_of_a_module(guest: Guest) -> None:
+    guest.run(["modprobe", "dummy"]).expect()
+    guest.run(["sh", "-c", "ip link add d0 type dummy; ip link set d0 up; ip addr add 10.9.9.1/24 dev d0"]).expect()
+    with running(guest, "p dummy_xmit name=dev->name len=skb->len") as surftrace, traffic(guest) as sender:
+        sender.udp("10.9.9.2", 9, b"x" * 100)
+        surftrace.wait_for('name="d0"')
+    assert values(surftrace.stdout)
+    guest.run(["ip", "link", "del", "d0"]).expect()
+    guest.run(["rmmod", "dummy"]).expect()
