@@ -62,12 +62,16 @@ class Archive:
             raise ArchiveError(f"{name} has no version in {', '.join(self.suites)}")
         return found[1]
 
+    def download(self, packages: Sequence[Package], into: Path) -> None:
+        """Fetch the files of `packages`, which apt verifies, into a folder."""
+        wanted = [f"{package.name}={package.version}" for package in packages]
+        self._apt("apt-get", "download", *wanted, cwd=into)
+
     def unpack(self, packages: Sequence[Package], into: Path) -> None:
-        """Download `packages` (apt verifies them) and unpack their files below `into`."""
+        """Download `packages` and unpack their files below `into`."""
         downloads = into / "downloads"
         downloads.mkdir(parents=True)
-        wanted = [f"{package.name}={package.version}" for package in packages]
-        self._apt("apt-get", "download", *wanted, cwd=downloads)
+        self.download(packages, downloads)
         for deb in sorted(downloads.glob("*.deb")):
             _output("dpkg-deb", "-x", str(deb), str(into))
             deb.unlink()

@@ -92,7 +92,8 @@ class Line:
 
 
 _LINE = re.compile(
-    r"^ *(?P<task>.+)-(?P<pid>\d+) +\[(?P<cpu>\d{3})\] \S{4,5} +\d+\.\d{6}: (?P<name>\w+): \((?P<place>[^)]*)\)(?P<values>.*)$"
+    r"^ *(?P<task>.+)-(?P<pid>\d+) +\[(?P<cpu>\d{3})\] \S{4,5} +\d+\.\d{6}: "
+    r"(?P<name>\w+): \((?P<place>[^)]*)\)(?P<values>.*)$"
 )
 
 

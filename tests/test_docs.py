@@ -1,0 +1,124 @@
+"""README and man page: every command in them compiles, every option is described, troff has nothing to complain of."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from surftrace import __version__
+from surftrace.cli.main import main
+from surftrace.cli.options import parse_options
+from tests.kernel import images
+
+ROOT = Path(__file__).parent.parent
+MAN = ROOT / "man/surftrace.8"
+README = ROOT / "README.md"
+
+# groff_char(7): the escapes that the page uses for characters of a command.
+_TROFF = {r"\-": "-", r"\(aq": "'", r"\(ti": "~", r"\e": "\\", r"\&": ""}
+
+
+def _plain(troff: str) -> str:
+    """Return the text of a line with its fonts taken away."""
+    text = re.sub(r"\\f(?:[BIRP]|\[\w*\])", "", troff)
+    return re.sub("|".join(map(re.escape, _TROFF)), lambda escape: _TROFF[escape[0]], text)
+
+
+def _blocks(path: Path) -> list[str]:
+    """Return the code blocks of a page: fenced in Markdown, between .EX and .EE in troff."""
+    text = path.read_text()
+    if path.suffix == ".md":
+        return re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [_plain(block) for block in re.findall(r"^\.EX\n(.*?)^\.EE$", text, re.MULTILINE | re.DOTALL)]
+
+
+def _commands(block: str) -> Iterator[list[str]]:
+    """Yield the arguments of each command line that starts with `surftrace`; a quote may span lines."""
+    lines = iter(block.splitlines())
+    for line in lines:
+        if not line.startswith("surftrace "):
+            continue
+        while _is_open(line):
+            line += "\n" + next(lines)
+        yield shlex.split(line, comments=True)[1:]
+
+
+def _is_open(line: str) -> bool:
+    try:
+        shlex.split(line, comments=True)
+    except ValueError:
+        return True
+    return False
+
+
+def _saved_scripts(path: Path) -> dict[str, str]:
+    """Return the probe files that a page shows, by name: a block that begins with `# FILE: NAME`."""
+    found = (re.match(r"# FILE: (\S+)\n", block) for block in _blocks(path))
+    return {match[1]: match.string for match in found if match}
+
+
+_EXAMPLES = [
+    pytest.param(path, command, id=f"{path.name} {shlex.join(command)}")
+    for path in (README, MAN)
+    for block in _blocks(path)
+    for command in _commands(block)
+]
+
+
+@pytest.mark.parametrize(("path", "command"), _EXAMPLES)
+def test_an_example_compiles_without_a_warning(
+    path: Path, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in _saved_scripts(path).items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    is_script = "-o" in command
+    status = main([*command, "-b", str(images.fetch("6.1").btf), *(() if is_script else ("-S",))])
+    shown = capsys.readouterr()
+    assert (status, shown.err) == (0, "")
+    assert is_script or shown.out.startswith("mkdir ")
+
+
+@pytest.mark.parametrize("path", [README, MAN], ids=["README.md", "surftrace.8"])
+def test_a_page_has_examples(path: Path) -> None:
+    assert sum(example.values[0] == path for example in _EXAMPLES) >= 8
+
+
+def _options(invocation: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", invocation))
+
+
+def test_the_man_page_has_exactly_the_options_of_the_parser(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        parse_options(["--help"])
+    helped = re.findall(r"^  (-.*?)(?:  |$)", capsys.readouterr().out, re.MULTILINE)
+    section = MAN.read_text().partition("\n.SH OPTIONS\n")[2].partition("\n.SH ")[0]
+    described = re.findall(r"^\.TP\n\.\w+ (.*)$", section, re.MULTILINE)
+    assert [_options(_plain(text)) for text in described] == [_options(text) for text in helped]
+
+
+def test_the_man_page_has_the_version_of_the_package() -> None:
+    title = next(line for line in MAN.read_text().splitlines() if line.startswith(".TH "))
+    assert shlex.split(title)[4] == f"surftrace {__version__}"
+
+
+def test_the_changelog_begins_with_the_version_of_the_package() -> None:
+    versions = re.findall(r"^## \[?(\d[^\]\s]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == __version__
+
+
+def test_the_man_page_has_no_warnings() -> None:
+    checked = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", MAN],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
