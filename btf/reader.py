@@ -93,6 +93,8 @@ class Btf:
         self.first_id = base.end_id if base else 1
         self.string_base = base.string_end if base else 0
         self._strings = header.strings
+        if base is None and buffer[slice(*header.strings)][:1] not in (b"", b"\0"):
+            raise BtfError("a module's BTF, which means nothing without its kernel's")
         self._words = _words(buffer, header)
         strides = _Strides(TAIL_WORDS | _extra_tails(buffer, header))
         self._record_starts = _scan(self._words, strides, header.types[0])

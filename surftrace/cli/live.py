@@ -15,7 +15,7 @@ from surftrace.output.text import make_formatter
 from surftrace.tracing.decode import make_decoder
 from surftrace.tracing.events import Event, Lost, Record, Stack
 from surftrace.tracing.instance import claimed_instance
-from surftrace.tracing.pipe import Interruption, interruption, opened_pipe, read_pipe
+from surftrace.tracing.pipe import interruption, opened_pipe, read_pipe
 from surftrace.tracing.session import applied
 from surftrace.tracing.tracefs import Tracefs
 
@@ -35,7 +35,7 @@ def trace(resolved: Resolved, tracefs: Tracefs, options: Options, paint: Paint, 
             blocks = read_pipe(pipe, noted, options.time_s)
             decode = make_decoder(plan)
             records = (record for block in blocks for record in _flushed(decode(block)))
-            for record in _counted(records, options.count, options.has_stacks, noted):
+            for record in _counted(records, options.count, options.has_stacks):
                 lost += record.count if isinstance(record, Lost) else 0
                 print(format_record(record))
     if lost:
@@ -51,7 +51,7 @@ def _flushed(records: Iterator[Record]) -> Iterator[Record]:
     sys.stdout.flush()
 
 
-def _counted(records: Iterator[Record], count: int | None, has_stacks: bool, noted: Interruption) -> Iterator[Record]:
+def _counted(records: Iterator[Record], count: int | None, has_stacks: bool) -> Iterator[Record]:
     """The records up to the Nth event; with stacks, up to the stack that follows it."""
     seen = 0
     for record in records:

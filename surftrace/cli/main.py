@@ -13,7 +13,7 @@ from surftrace.compiler.render import echo_lines, shell_script
 from surftrace.compiler.resolve import resolve
 from surftrace.compiler.resolved import Resolved
 from surftrace.errors import SurftraceError
-from surftrace.kernel.machine import machine_named
+from surftrace.kernel.machine import Machine, machine_named
 from surftrace.kernel.offline import OfflineKernel
 from surftrace.kernel.target import Kernel, Target
 from surftrace.lang.script import Script, parse_script
@@ -41,18 +41,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _paint(color: str, stream: TextIO) -> Paint:
     """Colour where it was asked for, or where a terminal reads and NO_COLOR (no-color.org) is not set."""
-    is_wanted = color == "always" or (color == "auto" and stream.isatty() and not os.environ.get("NO_COLOR"))
+    is_wanted = color == "always" or (color == "auto" and stream.isatty() and _has_color())
     return colored if is_wanted else plain
+
+
+def _has_color() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _run(options: Options, paint: Paint) -> int:
     script = parse_script(options.expressions, [(path, _read_script(path)) for path in options.files])
+    if not script.sources:
+        raise UsageError(f"no probe in {', '.join(options.files)}")
     if options.is_dry_run or options.output is not None:
         return _compile_only(options, script, paint)
-    if options.btf is not None and options.arch is not None and options.arch != os.uname().machine:
+    if _machine(options) != machine_named(os.uname().machine):
         raise UsageError(f"this machine cannot run a trace for {options.arch}", "print it with -S, or write it with -o")
     tracefs = find_tracefs()
-    resolved = _resolve(script, options, RunningKernel(tracefs, options.btf), paint)
+    resolved = _resolve(script, options, RunningKernel(tracefs, options.btfs), paint)
     from surftrace.cli.live import trace  # the live part is not loaded for a dry run
 
     return trace(resolved, tracefs, options, _paint(options.color, sys.stdout), paint)
@@ -60,7 +66,7 @@ def _run(options: Options, paint: Paint) -> int:
 
 def _read_script(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -69,7 +75,7 @@ def _read_script(path: str) -> str:
 
 def _compile_only(options: Options, script: Script, paint: Paint) -> int:
     tracefs = _accessible_tracefs()
-    kernel: Kernel = RunningKernel(tracefs) if options.btf is None else OfflineKernel.from_btf(options.btf)
+    kernel: Kernel = OfflineKernel.from_btf(options.btfs) if options.btfs else RunningKernel(tracefs)
     plan = _plan(_resolve(script, options, kernel, paint), options, options.instance or DEFAULT_NAME)
     if options.output is not None:
         comments = tuple(probe.source.text[probe.span.start : probe.span.end] for probe in script.probes)
@@ -90,15 +96,17 @@ def _accessible_tracefs() -> Tracefs | None:
 
 
 def _resolve(script: Script, options: Options, kernel: Kernel, paint: Paint) -> Resolved:
-    machine = machine_named(options.arch or os.uname().machine)
-    resolved = resolve(script, Target(machine, kernel))
+    resolved = resolve(script, Target(_machine(options), kernel))
     report_diagnostics(resolved.warnings, sys.stderr, paint)
     return resolved
 
 
 def _plan(resolved: Resolved, options: Options, instance: str) -> Plan:
-    machine = machine_named(options.arch or os.uname().machine)
-    return build_plan(resolved, instance, machine.byteorder, options.has_stacks)
+    return build_plan(resolved, instance, _machine(options).byteorder, options.has_stacks)
+
+
+def _machine(options: Options) -> Machine:
+    return machine_named(options.arch or os.uname().machine)
 
 
 def _write_script(path: str, text: str) -> None:

@@ -1,12 +1,16 @@
 """argv in, `Options` out."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from surftrace import __version__
 from surftrace.errors import SurftraceError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _DESCRIPTION = "Trace kernel functions and events with one C-like line."
 
@@ -40,7 +44,7 @@ class Options:
     has_stacks: bool
     is_dry_run: bool
     output: str | None
-    btf: str | None
+    btfs: tuple[str, ...]
     arch: str | None
     instance: str | None
     time_s: float | None
@@ -52,16 +56,22 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"{self.prog} --help lists what there is")
 
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Write help and version as anything else: argparse's own keeps a full disk to itself."""
+        (file or sys.stderr).write(message)
+
 
 def parse_options(argv: Sequence[str]) -> Options:
     """The options. Raises UsageError; --help and --version print and raise SystemExit(0)."""
     parser = _parser()
-    chosen = parser.parse_args(argv)
+    chosen = parser.parse_intermixed_args(argv)
     if not chosen.expressions and not chosen.files:
         raise UsageError("no probe given", "for example: surftrace 'p ip_output len=skb->len'")
     if chosen.output is not None and chosen.is_dry_run:
         raise UsageError("-o writes a script, -S prints one: choose one of them")
-    return Options(**{**vars(chosen), "expressions": tuple(chosen.expressions), "files": tuple(chosen.files)})
+    for name in ("expressions", "files", "btfs"):
+        setattr(chosen, name, tuple(getattr(chosen, name)))
+    return Options(**vars(chosen))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,7 +108,14 @@ def _parser() -> argparse.ArgumentParser:
         help="probes from FILE, one a line",
     )
     add("-o", "--output", metavar="FILE", help="write a bash script that traces without surftrace")
-    add("-b", "--btf", metavar="FILE", help="types from FILE: raw BTF, or a vmlinux or .ko with it")
+    add(
+        *("-b", "--btf"),
+        dest="btfs",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="types from FILE: raw BTF, or a vmlinux with it; once more for each .ko",
+    )
     add("-a", "--arch", metavar="ARCH", help="compile for x86_64 or aarch64")
     add("--instance", type=_instance, metavar="NAME", help="name of the tracefs instance and probe group")
     add("-t", "--time", dest="time_s", type=_seconds, metavar="SECONDS", help="stop after SECONDS")

@@ -1,5 +1,6 @@
 """One expression in, the value it stands for out: a chain of reads and the C type at its end."""
 
+import re
 from dataclasses import dataclass, replace
 
 from drgn import TypeKind
@@ -64,7 +65,7 @@ def evaluate(expr: syntax.Expr, scope: Scope) -> Value:
         case syntax.Address():
             return Value(f"@{expr.address:#x}", (0,), None)
         case syntax.Cast():
-            return replace(evaluate(expr.operand, scope), type=_named(expr.type, scope), bits=None)
+            return _cast(evaluate(expr.operand, scope), expr.type, scope)
         case syntax.Packet():
             raise scope.fail(expr.span, "a packet header is no value", "name a member of it: ->member")
         case syntax.Member():
@@ -152,11 +153,9 @@ def _variable(expr: syntax.Variable, scope: Scope) -> Value:
         return Value("$retval", (), scope.prototype.type if scope.prototype is not None else None)
     if name == "$comm":
         return Value("$comm", (), None)
-    number = name.removeprefix("$stack")
-    if number != name and (not number or (number.isdigit() and len(number) < 4)):
+    if re.fullmatch(r"\$stack[0-9]{0,3}", name):
         return Value(name, (), None)
-    number = name.removeprefix("$arg")
-    if number != name and number.isdigit() and 0 < int(number[:4]) < 100:
+    if re.fullmatch(r"\$arg[1-9][0-9]?", name):
         _check_entry(expr.span, scope)
         return Value(name, (), None)
     raise scope.fail(
@@ -182,7 +181,21 @@ def _member(expr: syntax.Member, scope: Scope) -> Value:
             what = _unknown(expr.operand, scope)
             raise scope.fail(expr.operand.span, f"{what}, so it has no members", "cast it: !(struct file *)...")
         value = _select(operand, operand.type, expr, scope)
-    return value if expr.type is None else replace(value, type=_named(expr.type, scope), bits=None)
+    if expr.type is None:
+        return value
+    if value.bits is not None:
+        what = f"'{expr.name}' is a bit field of {value.bits[1]} bits: it cannot be taken as another type"
+        raise scope.fail(expr.type.span, what, "leave the cast out")
+    return _cast(value, expr.type, scope)
+
+
+def _cast(value: Value, c_type: syntax.CType, scope: Scope) -> Value:
+    type_ = _named(c_type, scope)
+    if value.base == "$comm":
+        raise scope.fail(c_type.span, "$comm is a string and nothing else")
+    if not value.byte_offsets and underlying(type_).kind == TypeKind.ARRAY:
+        raise scope.fail(c_type.span, f"{value.base} holds no array, at most its address", "cast it to a pointer")
+    return replace(value, type=type_)
 
 
 def _unknown(expr: syntax.Expr, scope: Scope) -> str:
@@ -340,4 +353,4 @@ def _packet_data(expr: syntax.Index, member: syntax.Member, packet: syntax.Packe
     if member.name == "Sdata":
         return start.moved(byte_offset, program.array_type(program.int_type("char", 1, True)))
     value = start.moved(byte_offset, program.int_type(f"u{unit * 8}", unit, False))
-    return value if member.type is None else replace(value, type=_named(member.type, scope))
+    return value if member.type is None else _cast(value, member.type, scope)

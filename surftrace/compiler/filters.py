@@ -112,7 +112,8 @@ class _Resolver:
     def operand(self, tree: syntax.Compare) -> Operand:
         if self.operands is None:
             # The event's fields are not known here: what was written tells the type, the kernel checks it.
-            return Text() if self.is_text(tree.literal) else COMMON_OPERANDS.get(tree.field, Number(64, True))
+            number = Number(64, tree.literal.text.startswith("-"))
+            return Text() if self.is_text(tree.literal) else COMMON_OPERANDS.get(tree.field, number)
         operand = self.operands.get(tree.field)
         if operand is None:
             names = [*(name for name in self.operands if name not in COMMON_OPERANDS), "common_pid", "CPU", "COMM"]

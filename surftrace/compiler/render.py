@@ -1,5 +1,6 @@
 """`Plan` in, shell text out: the echo lines that do the same by hand, and a whole bash script."""
 
+import shlex
 from collections.abc import Iterator
 
 from surftrace.compiler.plan import Plan, Step
@@ -12,9 +13,9 @@ def quote(text: str) -> str:
 
 def echo_lines(plan: Plan, tracefs: str) -> Iterator[str]:
     """A shell command a step, in the plan's order, to paste into a root shell."""
-    yield f"mkdir {tracefs}/{plan.instance_path}"
+    yield f"mkdir {shlex.quote(f'{tracefs}/{plan.instance_path}')}"
     for step in plan.steps:
-        yield _echo(step, f"{tracefs}/{step.path}")
+        yield _echo(step, shlex.quote(f"{tracefs}/{step.path}"))
 
 
 def _echo(step: Step, path: str) -> str:

@@ -20,6 +20,9 @@ from surftrace.lang.syntax import EventTarget, FunctionTarget, Kind, Probe
 # Linux kernel/trace/trace_probe.h: MAX_TRACE_ARGS. 5.10 and 6.1 drop what is over it in silence.
 MAX_ARGUMENTS = 128
 
+# No function of any kernel comes near.
+MAX_FUNCTION_SIZE = 1 << 31
+
 _KPROBE_OPERANDS: Mapping[Kind, Mapping[str, Operand]] = {
     Kind.ENTRY: {"__probe_ip": Number(64, False)},
     Kind.RETURN: {"__probe_func": Number(64, False), "__probe_ret_ip": Number(64, False)},
@@ -107,6 +110,8 @@ def _event_operands(fields: Iterable[EventField]) -> dict[str, Operand]:
 def _function_probe(
     probe: Probe, function: FunctionTarget, target: Target, warnings: list[Diagnostic]
 ) -> ResolvedProbe:
+    if function.byte_offset >= MAX_FUNCTION_SIZE:
+        raise CompileError([Diagnostic(probe.source, function.span, "no function is that long")])
     symbols = target.kernel.symbols()
     symbol = KernelSymbol(function.name, "", True)
     if symbols is not None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from surftrace.kernel.machine import Machine, ParameterType, Place, place_parameters
+from surftrace.kernel.machine import WORD, Machine, ParameterType, Place, place_parameters
 from surftrace.kernel.symbols import Symbols
-from surftrace.kernel.types import KernelTypes, Type, is_aggregate, parameter_names, size_of
+from surftrace.kernel.types import KernelTypes, Type, alignment_of, is_aggregate, parameter_names, size_of
 from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import Kind
 
@@ -39,7 +39,8 @@ class Scope:
         """Where each parameter is at the function's entry."""
         assert self.prototype is not None
         types = [parameter.type for parameter in self.prototype.parameters]
-        return place_parameters(self.machine, [_parameter_type(type_) for type_ in types])
+        result = _parameter_type(self.prototype.type)
+        return place_parameters(self.machine, [_parameter_type(type_) for type_ in types], result)
 
 
 def collect(error: CompileError, diagnostics: list[Diagnostic]) -> None:
@@ -55,9 +56,4 @@ def listed(names: Iterable[str], limit: int = 8) -> str:
 
 def _parameter_type(type_: Type) -> ParameterType:
     size = size_of(type_)
-    return ParameterType(8 if size is None else size, is_aggregate(type_), _alignment(size or 8, type_))
-
-
-def _alignment(size: int, type_: Type) -> int:
-    """16 for the 128-bit integers, else at most a word: no type of the kernel's parameters asks for more."""
-    return 16 if size == 16 and not is_aggregate(type_) else 8
+    return ParameterType(WORD if size is None else size, is_aggregate(type_), alignment_of(type_))

@@ -3,6 +3,7 @@
 The kernel fetches packet bytes as a number in its own byte order; each prefix says what these bytes mean.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
@@ -24,19 +25,12 @@ class Prefix:
 
 def integer(text: str) -> int:
     """A C integer literal: decimal, hexadecimal, octal, negative. ValueError for anything else."""
-    digits = text.removeprefix("-")
-    if not digits[:1].isdigit() or not digits.isalnum() or not digits.isascii() or len(digits) > 24:
+    match = re.fullmatch(r"(-?)(?:0[xX]([0-9a-fA-F]{1,16})|(0[0-7]{0,22})|([1-9][0-9]{0,19}))", text)
+    if match is None:
         raise ValueError(f"'{text}' is not a number")
-    try:
-        if digits[:2] in ("0x", "0X"):
-            value = int(digits, 16)
-        elif digits[0] == "0" and len(digits) > 1:
-            value = int(digits, 8)
-        else:
-            value = int(digits, 10)
-    except ValueError:
-        raise ValueError(f"'{text}' is not a number") from None
-    return -value if text[0] == "-" else value
+    sign, hexadecimal, octal, decimal = match.groups()
+    value = int(hexadecimal or octal or decimal, 16 if hexadecimal else 8 if octal else 10)
+    return -value if sign else value
 
 
 def _read_ip(text: str) -> bytes:

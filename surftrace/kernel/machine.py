@@ -20,6 +20,8 @@ class Machine:
     first_stack_slot: int
     # A struct of over two registers is passed as the address of a copy (AAPCS64), not on the stack.
     passes_large_by_reference: bool
+    # A function that returns a struct of over two registers is given an address for it in its first argument register.
+    returns_large_through_argument: bool
     # Other names people know for a register: `%rdi` for `%di`.
     aliases: dict[str, str]
 
@@ -70,6 +72,7 @@ X86_64 = Machine(
     "ax",
     1,
     False,
+    True,
     {f"r{name}": name for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags")}
     | {f"e{name}": name for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags")},
 )
@@ -83,6 +86,7 @@ AARCH64 = Machine(
     "x0",
     0,
     True,
+    False,
     {f"w{n}": f"x{n}" for n in range(31)},
 )
 
@@ -98,10 +102,14 @@ def machine_named(name: str) -> Machine:
     return machine
 
 
-def place_parameters(machine: Machine, parameters: Sequence[ParameterType]) -> list[Place]:
-    """Where each parameter is at the function's entry."""
+def place_parameters(
+    machine: Machine, parameters: Sequence[ParameterType], result: ParameterType | None = None
+) -> list[Place]:
+    """Where each parameter is at the entry of a function that returns `result`."""
     places: list[Place] = []
     registers = list(machine.argument_registers)
+    if result is not None and result.is_aggregate and result.size > 2 * WORD and machine.returns_large_through_argument:
+        registers.pop(0)
     slot = machine.first_stack_slot
     for parameter in parameters:
         words = -(-parameter.size // WORD)
@@ -115,6 +123,8 @@ def place_parameters(machine: Machine, parameters: Sequence[ParameterType]) -> l
             continue
         if machine is AARCH64:
             registers.clear()  # AAPCS64 C.13: once one is on the stack, none that follows is in a register
+        if words == 2 and parameter.alignment > WORD:
+            slot += (slot - machine.first_stack_slot) % 2
         places.append(OnStack(slot) if words == 1 and not is_copy else InPieces("on the stack"))
         slot += words
     return places

@@ -1,5 +1,6 @@
 """A kernel that is not this machine's: all that is known of it is a file with its types."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from surftrace.btf import Btf, BtfError, load
@@ -7,6 +8,8 @@ from surftrace.btf.program import open_program
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.symbols import Symbols
 from surftrace.kernel.types import KernelTypes, TypeInfoError
+
+_NEEDS_KERNEL = "give its kernel's first: -b vmlinux -b module.ko"
 
 
 def load_btf(path: str, base: Btf | None = None) -> Btf:
@@ -16,7 +19,18 @@ def load_btf(path: str, base: Btf | None = None) -> Btf:
     except OSError as error:
         raise TypeInfoError(f"cannot read {path}: {error.strerror}") from None
     except BtfError as error:
-        raise TypeInfoError(_about(path, error)) from None
+        hint = (
+            ["give its kernel's first: -b vmlinux -b module.ko"]
+            if base is None and "module's BTF" in str(error)
+            else []
+        )
+        raise TypeInfoError(_about(path, error), *hint) from None
+
+
+def load_btfs(paths: Sequence[str]) -> list[Btf]:
+    """The BTF of a kernel, from the first file, and of its modules, from the others."""
+    kernel = load_btf(paths[0])
+    return [kernel, *(load_btf(path, kernel) for path in paths[1:])]
 
 
 def open_types(path: str, *btfs: Btf) -> KernelTypes:
@@ -38,9 +52,9 @@ class OfflineKernel:
     kernel_types: KernelTypes
 
     @classmethod
-    def from_btf(cls, path: str) -> "OfflineKernel":
-        """The kernel whose BTF is in that file: raw, or the `.BTF` section of an ELF."""
-        return cls(open_types(path, load_btf(path)))
+    def from_btf(cls, paths: Sequence[str]) -> "OfflineKernel":
+        """The kernel whose BTF is in the first file, raw or in an ELF, and its modules', in the others."""
+        return cls(open_types(paths[0], *load_btfs(paths)))
 
     def types(self, module: str = "") -> KernelTypes:
         """The file's types, whatever the module."""

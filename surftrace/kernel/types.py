@@ -126,6 +126,20 @@ def size_of(type_: Type) -> int | None:
         return None
 
 
+def alignment_of(type_: Type) -> int:
+    """The alignment of a parameter's type, as far as calling conventions ask: 16 with a 128-bit integer in it, else 8.
+
+    Only what fits two registers is looked into.
+    """
+    bare = underlying(type_)
+    size = size_of(bare)
+    if size != 16:
+        return 8
+    if bare.kind in _AGGREGATES:
+        return max((alignment_of(member.type) for member in bare.members or ()), default=8)
+    return alignment_of(bare.type) if bare.kind == TypeKind.ARRAY else 16
+
+
 def sole_scalar(type_: Type) -> Type:
     """The scalar that a struct or union wraps and nothing else (`atomic_t`, `kuid_t`); other types as they are."""
     inner = type_

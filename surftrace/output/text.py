@@ -27,13 +27,15 @@ def make_formatter(byteorder: ByteOrder, paint: Paint) -> Callable[[Record], str
 
 
 def _event(event: Event, byteorder: ByteOrder, paint: Paint) -> str:
-    head = f"{_origin(event.origin, paint)}{paint(Role.EVENT, escape(event.name))}:"
+    head = _origin(event.origin, paint)
+    if event.name:
+        head += f"{paint(Role.EVENT, escape(event.name))}: "
     if not event.place:
-        return f"{head} {escape(event.text.decode(errors='surrogateescape'))}"
+        return head + escape(event.text.decode(errors="surrogateescape"))
     values = "".join(
         f" {paint(Role.NAME, value.field.name)}={_value(value, byteorder, paint)}" for value in event.values
     )
-    return f"{head} ({paint(Role.PLACE, escape(event.place))}){values}"
+    return f"{head}({paint(Role.PLACE, escape(event.place))}){values}"
 
 
 def _origin(origin: Origin, paint: Paint) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from surftrace.compiler.plan import Plan, TracedEvent
-from surftrace.compiler.resolved import Field
 from surftrace.lang.syntax import Kind
 from surftrace.tracing.events import Event, Lost, Origin, Record, Stack, Unparsed, Value
+from surftrace.tracing.fields import make_field_reader
 
 # Linux kernel/trace/trace_output.c, trace_print_context: the task's name takes 16 columns and may hold anything.
 _ORIGIN = rb"(?s:(?P<task>.{16}))-(?P<pid>\d+) +\[(?P<cpu>\d+)\] (?P<flags>\S{4,5}) +(?P<timestamp>\d+\.\d+): "
@@ -17,52 +17,37 @@ _LOST = rb"CPU:(?P<lost_cpu>\d+) \[LOST (?P<lost>\d+) EVENTS\]\n"
 _RECORD = re.compile(rb"^(?:" + _ORIGIN + rb"|" + _LOST + rb")", re.MULTILINE)
 _STACK = re.compile(rb"<stack trace ?>\n")
 
-_FAULT = rb"\(fault\)"
-
 
 @dataclass(frozen=True, slots=True)
-class _Pattern:
-    """How one event's text is read. `shy` and `greedy` differ where a string's content looks like what follows it."""
+class _Printed:
+    """How an event's text is read. `read_fields` is None for the kernel's own events, whose text stays as it is."""
 
-    event: TracedEvent
-    shy: re.Pattern[bytes]
-    greedy: re.Pattern[bytes]
+    name: str
+    read_fields: Callable[[bytes], tuple[Value, ...] | None] | None
+
+
+_PLACE = re.compile(rb"\((?P<place>[^()]*)\)")
 
 
 def make_decoder(plan: Plan) -> Callable[[bytes], Iterator[Record]]:
     """The decoder of a plan's trace: from whole lines of `trace_pipe` to records, in their order."""
-    patterns = {event.name.encode(): _pattern(event) for event in plan.events if event.kind is not Kind.EVENT}
-    return partial(_decode, patterns)
+    return partial(_decode, {event.name.encode(): _printed(event) for event in plan.events})
 
 
-def _pattern(event: TracedEvent) -> _Pattern:
-    shy, greedy = (
-        re.compile(
-            rb"\((?P<place>[^()]*)\)" + b"".join(_field_pattern(field, repeat) for field in event.fields),
-            re.DOTALL,
-        )
-        for repeat in (rb".*?", rb".*")
-    )
-    return _Pattern(event, shy, greedy)
+def _printed(event: TracedEvent) -> _Printed:
+    return _Printed(event.name, None if event.kind is Kind.EVENT else make_field_reader(event.fields))
 
 
-def _field_pattern(field: Field, repeat: bytes) -> bytes:
-    name = re.escape(field.name.encode())
-    if field.is_string:
-        return rb" " + name + rb'=(?:"(' + repeat + rb')"|' + _FAULT + rb")"
-    return rb" " + name + rb"=(?:(-?\d+|0x[0-9a-f]+)|" + _FAULT + rb")"
-
-
-def _decode(patterns: Mapping[bytes, _Pattern], text: bytes) -> Iterator[Record]:
+def _decode(events: Mapping[bytes, _Printed], text: bytes) -> Iterator[Record]:
     heads = list(_RECORD.finditer(text))
-    if not heads or heads[0].start():
-        yield Unparsed(text[: heads[0].start()] if heads else text)
-    ends = [head.start() for head in heads[1:]] + [len(text)]
-    for head, end in zip(heads, ends, strict=True):
-        yield _record(patterns, head, text[head.end() : end].removesuffix(b"\n"))
+    starts = [head.start() for head in heads] + [len(text)]
+    if starts[0]:
+        yield Unparsed(text[: starts[0]])
+    for head, end in zip(heads, starts[1:], strict=True):
+        yield _record(events, head, text[head.end() : end].removesuffix(b"\n"))
 
 
-def _record(patterns: Mapping[bytes, _Pattern], head: re.Match[bytes], body: bytes) -> Record:
+def _record(events: Mapping[bytes, _Printed], head: re.Match[bytes], body: bytes) -> Record:
     if head["lost"] is not None:
         return Lost(int(head["lost_cpu"]), int(head["lost"]))
     origin = Origin(
@@ -76,20 +61,15 @@ def _record(patterns: Mapping[bytes, _Pattern], head: re.Match[bytes], body: byt
         lines = body[stack.end() :].decode(errors="replace").splitlines()
         return Stack(origin, tuple(line.strip().removeprefix("=> ") for line in lines))
     name, _, text = body.partition(b": ")
-    pattern = patterns.get(name)
-    if pattern is None:
-        return Event(origin, name.decode(errors="replace"), "", (), text)
-    return _event(pattern, origin, text)
+    printed = events.get(name)
+    if printed is None:  # system calls print no event's name
+        return Event(origin, "", "", (), body)
+    return _event(printed, origin, text)
 
 
-def _event(pattern: _Pattern, origin: Origin, text: bytes) -> Event:
-    name = pattern.event.name
-    shy, greedy = pattern.shy.fullmatch(text), pattern.greedy.fullmatch(text)
-    if shy is None or greedy is None or shy.regs != greedy.regs:
-        return Event(origin, name, "", (), text)
-    contents = shy.groups()[1:]
-    values = tuple(
-        Value(field, content if content is None or field.is_string else int(content, 0))
-        for field, content in zip(pattern.event.fields, contents, strict=True)
-    )
-    return Event(origin, name, shy["place"].decode(errors="replace"), values, text)
+def _event(printed: _Printed, origin: Origin, text: bytes) -> Event:
+    place = _PLACE.match(text) if printed.read_fields is not None else None
+    values = printed.read_fields(text[place.end() :]) if place is not None and printed.read_fields else None
+    if place is None or values is None:
+        return Event(origin, printed.name, "", (), text)
+    return Event(origin, printed.name, place["place"].decode(errors="replace"), values, text)

@@ -1,12 +1,13 @@
 """The kernel of this machine, as the compiler asks of it."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from surftrace.btf import Btf
 from surftrace.kernel.formats import EventField, parse_format
-from surftrace.kernel.offline import load_btf, open_types
+from surftrace.kernel.offline import load_btf, load_btfs, open_types
 from surftrace.kernel.symbols import Symbols
 from surftrace.kernel.types import KernelTypes, TypeInfoError
 from surftrace.tracing.tracefs import Tracefs, TracefsError
@@ -24,26 +25,28 @@ class NoBtfError(TypeInfoError):
 class RunningKernel:
     """Reads what it is asked for when it is asked, each thing once. `tracefs` is None where there is no access."""
 
-    def __init__(self, tracefs: Tracefs | None, btf_path: str | None = None) -> None:
+    def __init__(self, tracefs: Tracefs | None, btf_paths: Sequence[str] = ()) -> None:
         self._tracefs = tracefs
-        self._btf_path = btf_path or str(_BTF_FOLDER / "vmlinux")
+        self._btf_paths = btf_paths
         self.types = cache(self._types)
         self.symbols = cache(self._symbols)
-        self._base = cache(self._load_base)
+        self._btfs = cache(self._load_btfs)
 
-    def _load_base(self) -> Btf:
-        if not Path(self._btf_path).exists():
+    def _load_btfs(self) -> list[Btf]:
+        kernel = _BTF_FOLDER / "vmlinux"
+        if not self._btf_paths and not kernel.exists():
             raise NoBtfError(
-                f"this kernel has no BTF: there is no {self._btf_path}",
+                f"this kernel has no BTF: there is no {kernel}",
                 "it was built without CONFIG_DEBUG_INFO_BTF: give a file that has its types with -b FILE",
             )
-        return load_btf(self._btf_path)
+        return load_btfs(self._btf_paths or [str(kernel)])
 
     def _types(self, module: str = "") -> KernelTypes:
+        btfs = list(self._btfs())
         path = _BTF_FOLDER / module
-        if module and re.fullmatch(r"[\w-]+", module) and path.exists():
-            return open_types(str(path), self._base(), load_btf(str(path), self._base()))
-        return open_types(self._btf_path, self._base())
+        if module and not self._btf_paths and re.fullmatch(r"[\w-]+", module) and path.exists():
+            btfs.append(load_btf(str(path), btfs[0]))
+        return open_types(str(path), *btfs)
 
     def _symbols(self) -> Symbols | None:
         try:

@@ -4,12 +4,11 @@ import errno
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from surftrace.compiler.plan import KPROBE_EVENTS, Mark, Plan, Step
 from surftrace.lang.source import DiagnosedError, Diagnostic
 from surftrace.tracing.instance import Instance
-from surftrace.tracing.tracefs import Tracefs, TracefsError
+from surftrace.tracing.tracefs import Tracefs, TracefsError, read_blacklist
 
 # Linux kernel/trace/trace.c, tracing_err_log_show: `[time] system: error: sentence`, the command, a caret under it.
 _ERROR_LOG = re.compile(
@@ -17,8 +16,6 @@ _ERROR_LOG = re.compile(
     r"  Command: (?P<command>[^\n]*)\n(?P<caret> *\^)?",
     re.MULTILINE,
 )
-# Linux Documentation/trace/kprobes.rst, "The kprobes debugfs interface": `0xSTART-0xEND<tab>NAME` a line.
-_BLACKLIST = Path("/sys/kernel/debug/kprobes/blacklist")
 _COMMAND_COLUMN = len("  Command: ")
 
 
@@ -75,17 +72,10 @@ def _obstacles(step: Step, instance: Instance) -> Iterator[str]:
     if step.path != KPROBE_EVENTS:
         return
     function = step.text.split(" ")[1].partition("+")[0]
-    if _is_listed(function, _blacklist()):
+    if _is_listed(function, read_blacklist()):
         yield f"{function} is on the kernel's blacklist: kprobes themselves need it"
     elif not _is_listed(function, instance.tracefs.read("available_filter_functions")):
         yield f"{function} is not among the functions that the kernel lets itself trace (notrace)"
-
-
-def _blacklist() -> bytes:
-    try:
-        return _BLACKLIST.read_bytes()
-    except OSError:
-        return b""
 
 
 def _is_listed(function: str, listing: bytes) -> bool:

@@ -11,6 +11,8 @@ from surftrace.errors import SurftraceError
 
 DEFAULT_ROOT = "/sys/kernel/tracing"
 _MOUNTS = "/proc/self/mounts"
+# Linux Documentation/trace/kprobes.rst, "The kprobes debugfs interface": `0xSTART-0xEND<tab>NAME` a line.
+_BLACKLIST = Path("/sys/kernel/debug/kprobes/blacklist")
 
 
 class TracefsError(SurftraceError):
@@ -105,6 +107,14 @@ def find_tracefs() -> Tracefs:
     if not os.access(root / "kprobe_events", os.W_OK):
         raise TracefsError(f"no access to {root / 'kprobe_events'}", "run as root")
     return Tracefs(root)
+
+
+def read_blacklist() -> bytes:
+    """The kernel's list of functions that no probe may touch; empty where it cannot be read."""
+    try:
+        return _BLACKLIST.read_bytes()
+    except OSError:
+        return b""
 
 
 def _mounted_roots() -> list[Path]:

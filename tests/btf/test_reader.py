@@ -134,9 +134,8 @@ def test_split_of_the_other_byte_order() -> None:
 
 
 def test_split_without_its_base() -> None:
-    btf = Btf(samples.module(samples.kernel()).data)
-    with pytest.raises(BtfError, match="out of range"):
-        [btf.type(each).name for each in range(1, btf.end_id)]
+    with pytest.raises(BtfError, match="a module's BTF, which means nothing without its kernel's"):
+        Btf(samples.module(samples.kernel()).data)
 
 
 def test_unknown_kind_is_named_with_its_offset() -> None:

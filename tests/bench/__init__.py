@@ -1,0 +1,1 @@
+"""How long surftrace takes, beside what else does the same."""
