@@ -75,7 +75,7 @@ def _read_script(path: str) -> str:
 
 def _compile_only(options: Options, script: Script, paint: Paint) -> int:
     tracefs = _accessible_tracefs()
-    kernel: Kernel = OfflineKernel.from_btf(options.btfs) if options.btfs else RunningKernel(tracefs)
+    kernel: Kernel = OfflineKernel.from_btf(*options.btfs) if options.btfs else RunningKernel(tracefs)
     plan = _plan(_resolve(script, options, kernel, paint), options, options.instance or DEFAULT_NAME)
     if options.output is not None:
         comments = tuple(probe.source.text[probe.span.start : probe.span.end] for probe in script.probes)

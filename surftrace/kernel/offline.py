@@ -1,6 +1,5 @@
 """A kernel that is not this machine's: all that is known of it is a file with its types."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from surftrace.btf import Btf, BtfError, load
@@ -27,10 +26,10 @@ def load_btf(path: str, base: Btf | None = None) -> Btf:
         raise TypeInfoError(_about(path, error), *hint) from None
 
 
-def load_btfs(paths: Sequence[str]) -> list[Btf]:
-    """The BTF of a kernel, from the first file, and of its modules, from the others."""
-    kernel = load_btf(paths[0])
-    return [kernel, *(load_btf(path, kernel) for path in paths[1:])]
+def load_btfs(kernel: str, *modules: str) -> list[Btf]:
+    """The BTF of a kernel, from that file, and of its modules, from others."""
+    base = load_btf(kernel)
+    return [base, *(load_btf(path, base) for path in modules)]
 
 
 def open_types(path: str, *btfs: Btf) -> KernelTypes:
@@ -52,9 +51,9 @@ class OfflineKernel:
     kernel_types: KernelTypes
 
     @classmethod
-    def from_btf(cls, paths: Sequence[str]) -> "OfflineKernel":
-        """The kernel whose BTF is in the first file, raw or in an ELF, and its modules', in the others."""
-        return cls(open_types(paths[0], *load_btfs(paths)))
+    def from_btf(cls, kernel: str, *modules: str) -> "OfflineKernel":
+        """The kernel whose BTF is in that file, raw or in an ELF, and its modules', in others."""
+        return cls(open_types(kernel, *load_btfs(kernel, *modules)))
 
     def types(self, module: str = "") -> KernelTypes:
         """The file's types, whatever the module."""

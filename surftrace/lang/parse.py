@@ -63,6 +63,9 @@ _HINTS = (
     ({"EQUAL", "NOT_EQUAL", "LESS", "GLOB"}, "a filter compares an argument by its name: f:len>1500"),
 )
 
+# The kernel takes 4094 characters of what a probe compiles to.
+MAX_LENGTH = 1 << 15
+
 # A chain longer than this is no chain of any kernel; the bound keeps hostile text from exhausting the stack.
 MAX_NESTING = 64
 
@@ -72,6 +75,9 @@ _TOO_DEEP = f"nested more than {MAX_NESTING} deep"
 def parse_probe(source: Source, text_span: Span) -> syntax.Probe:
     """The probe written in that part of the source; CompileError where it is not one."""
     text = source.text[text_span.start : text_span.end]
+    if len(text) > MAX_LENGTH:
+        start = Span(text_span.start, text_span.start + 1)
+        raise CompileError([Diagnostic(source, start, f"a probe has at most {MAX_LENGTH} characters")])
     try:
         tree = _parser().parse(text.replace("\\\n", "  "))
     except UnexpectedInput as error:

@@ -39,7 +39,7 @@ class RunningKernel:
                 f"this kernel has no BTF: there is no {kernel}",
                 "it was built without CONFIG_DEBUG_INFO_BTF: give a file that has its types with -b FILE",
             )
-        return load_btfs(self._btf_paths or [str(kernel)])
+        return load_btfs(*(self._btf_paths or [str(kernel)]))
 
     def _types(self, module: str = "") -> KernelTypes:
         btfs = list(self._btfs())

@@ -88,7 +88,7 @@ def _oracle(name: str) -> tuple[tuple[Place | None, ...], ...]:
     """Where the compiler puts the parameters of each prototype."""
     compiler = next((found for wanted in _COMPILERS[name] if (found := shutil.which(wanted))), None)
     if compiler is None or (name == "x86_64" and _target(compiler) != "x86_64"):
-        pytest.skip(f"there is no gcc for {name}")
+        pytest.fail(f"there is no gcc for {name}: tests/kernel/setup.sh installs it")
     source = _HEAD + "".join(
         f"void f{number}({', '.join(f'{text} a{index}' for index, text in enumerate(texts))}) {{ }}\n"
         for number, (_, texts) in enumerate(_ALL)
