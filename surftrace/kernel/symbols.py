@@ -26,11 +26,11 @@ class Symbols:
 
     def named(self, name: str) -> list[KernelSymbol]:
         """Every symbol of exactly this name."""
-        return self._matching(re.escape(name.encode()))
+        return self._matching(name, b"")
 
     def clones(self, name: str) -> list[KernelSymbol]:
         """The functions that the compiler made of the one of this name: `name.isra.0` and its like."""
-        return self._matching(re.escape(name.encode()) + _CLONE)
+        return self._matching(name, _CLONE)
 
     def function_names(self) -> Iterator[str]:
         """Every function's name."""
@@ -42,8 +42,10 @@ class Symbols:
         for match in re.finditer(rb"^[0-9a-f]+ [^tTwWaAuU] (\S+)", self.text, re.MULTILINE):
             yield match[1].decode(errors="replace")
 
-    def _matching(self, pattern: bytes) -> list[KernelSymbol]:
+    def _matching(self, name: str, suffix: bytes) -> list[KernelSymbol]:
+        # The pattern begins with the name itself: re looks for that with memchr, 20 times as fast as line by line.
+        pattern = rb" (%s%s)(?:\t\[([^\]\n]*)\])?$" % (re.escape(name.encode()), suffix)
         return [
-            KernelSymbol(match[2].decode(), (match[3] or b"").decode(), match[1] in _CODE)
-            for match in re.finditer(rb" (.) (" + pattern + rb")(?:\t\[([^\]\n]*)\])?$", self.text, re.MULTILINE)
+            KernelSymbol(match[1].decode(), (match[2] or b"").decode(), self.text[match.start() - 1] in _CODE)
+            for match in re.finditer(pattern, self.text, re.MULTILINE)
         ]

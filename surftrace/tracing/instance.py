@@ -4,8 +4,8 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from surftrace.compiler.plan import KPROBE_EVENTS
@@ -44,14 +44,12 @@ def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Inst
             f"the instance {name} is in use",
             "another surftrace traces in it: choose another name with --instance",
         )
-    try:
+    with ExitStack() as undos:
+        undos.callback(os.close, instance.lock)
+        undos.callback(_unless_gone, tracefs.remove_folder, instance.path)
+        undos.callback(_delete_probes, instance)
+        undos.callback(_unless_gone, tracefs.write, f"{instance.path}/events/enable", "0")
         yield instance
-    finally:
-        try:
-            _empty(instance)
-            tracefs.remove_folder(instance.path)
-        finally:
-            os.close(instance.lock)
 
 
 def _claim_any(tracefs: Tracefs) -> Instance:
@@ -82,7 +80,8 @@ def _claim(tracefs: Tracefs, name: str) -> Instance | None:
         try:
             if not is_new:
                 _check_ours(instance)
-            _empty(instance)
+            tracefs.write(f"{path}/events/enable", "0")
+            _delete_probes(instance)
             if is_new:
                 return instance
             tracefs.remove_folder(path)
@@ -119,11 +118,20 @@ def _check_ours(instance: Instance) -> None:
         )
 
 
-def _empty(instance: Instance) -> None:
-    """Disable all that the instance traces and delete the probes of its group."""
-    instance.tracefs.write(f"{instance.path}/events/enable", "0")
-    for probe in _probes_of_group(instance):
-        instance.tracefs.write(KPROBE_EVENTS, f"-:{probe}", is_append=True)
+def _unless_gone(undo: Callable[..., None], *arguments: str) -> None:
+    """Take something back, unless somebody else has done so."""
+    try:
+        undo(*arguments)
+    except TracefsError as error:
+        if error.errno != errno.ENOENT:
+            raise
+
+
+def _delete_probes(instance: Instance) -> None:
+    """Delete all probes of the instance's group: one that cannot go does not keep the others."""
+    with ExitStack() as undos:
+        for probe in reversed(_probes_of_group(instance)):
+            undos.callback(instance.tracefs.write, KPROBE_EVENTS, f"-:{probe}", is_append=True)
 
 
 def _probes_of_group(instance: Instance) -> list[str]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from surftrace.tracing.instance import Instance
+from surftrace.tracing.tracefs import TracefsError
 
 _BLOCK = 1 << 16
 # A reader that the kernel forgot to wake looks by itself this often.
@@ -90,3 +91,6 @@ def _read(pipe: int) -> bytes:
         return os.read(pipe, _BLOCK)
     except BlockingIOError:
         return b""
+    except OSError as error:
+        message = f"cannot read trace_pipe any more: {error.strerror}"
+        raise TracefsError(message, "somebody else removed the instance?", errno=error.errno or 0) from None
