@@ -16,6 +16,11 @@ DEFAULT_NAME = "surftrace"
 NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _OURS = re.compile(rf"{DEFAULT_NAME}(_\d+)?")
 _MAX_SESSIONS = 1000
+# Those that change the text of trace_pipe. Linux kernel/trace/trace.h, TRACE_FLAGS.
+_OPTIONS = {
+    **dict.fromkeys(("raw", "hex", "bin", "fields", "verbose", "latency-format", "record-tgid", "userstacktrace"), "0"),
+    **dict.fromkeys(("context-info", "irq-info"), "1"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,16 @@ def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Inst
         undos.callback(_unless_gone, tracefs.remove_folder, instance.path)
         undos.callback(_delete_probes, instance)
         undos.callback(_unless_gone, tracefs.write, f"{instance.path}/events/enable", "0")
+        _set_options(instance)
         yield instance
+
+
+def _set_options(instance: Instance) -> None:
+    """Give the instance the text format that the decoder reads: it starts with the options of the main buffer."""
+    for option, value in _OPTIONS.items():
+        path = f"{instance.path}/options/{option}"
+        if instance.tracefs.exists(path) and instance.tracefs.read(path).strip() != value.encode():
+            instance.tracefs.write(path, value)
 
 
 def _claim_any(tracefs: Tracefs) -> Instance:
@@ -130,6 +144,7 @@ def _unless_gone(undo: Callable[..., None], *arguments: str) -> None:
 def _delete_probes(instance: Instance) -> None:
     """Delete all probes of the instance's group: one that cannot go does not keep the others."""
     with ExitStack() as undos:
+        # The stack of undos runs backwards: the probes go in their order.
         for probe in reversed(_probes_of_group(instance)):
             undos.callback(instance.tracefs.write, KPROBE_EVENTS, f"-:{probe}", is_append=True)
 

@@ -156,6 +156,18 @@ def test_refused_address(guest: Guest) -> None:
     assert result.stderr.splitlines()[1:3] == ["    p kprobe_dispatcher", "      ^~~~~~~~~~~~~~~~~"]
 
 
+def test_options_of_the_main_buffer_do_not_matter(guest: Guest) -> None:
+    options = {"record-tgid": "1", "latency-format": "1", "hex": "1", "irq-info": "0", "stacktrace": "1"}
+    _sh(guest, "cd /sys/kernel/tracing/options;" + ";".join(f"echo {v} > {n}" for n, v in options.items())).expect()
+    with running(guest, TASKS) as surftrace:
+        guest.run(["sh", "-c", "/bin/true; /bin/true"]).expect()
+        surftrace.wait_for('comm="sh"')
+    back = {name: "1" if value == "0" else "0" for name, value in options.items()}
+    _sh(guest, "cd /sys/kernel/tracing/options;" + ";".join(f"echo {v} > {n}" for n, v in back.items())).expect()
+    assert "=>" not in surftrace.stdout
+    assert 'comm="sh"' in values(surftrace.stdout)
+
+
 @on_one_kernel
 def test_names_that_this_kernel_does_not_have(guest: Guest) -> None:
     result = _surftrace(
