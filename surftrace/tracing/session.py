@@ -61,7 +61,10 @@ def _diagnose(step: Step, error: TracefsError, instance: Instance) -> Diagnostic
     sentence, column = _kernel_sentence(step, instance)
     mark = _mark_at(step, column)
     if sentence is None:
-        return Diagnostic(mark.source, mark.span, f"the kernel refuses this: {error.message}", error.hints)
+        # What the number means elsewhere is misleading here: a filter's trailing junk is EPERM, a bad quote ESRCH.
+        name = errno.errorcode.get(error.errno, str(error.errno))
+        message = f"the kernel refuses this and does not say why ({name})"
+        return Diagnostic(mark.source, mark.span, message, (f"it was given {step.text}",))
     obstacles = _obstacles(step, instance) if mark is step.marks[0] else ()
     hints = (*obstacles, f"it was given {step.text}")
     return Diagnostic(mark.source, mark.span, f"the kernel refuses this: {sentence}", hints)

@@ -150,6 +150,14 @@ def test_refusal_is_shown_under_the_users_text(guest: Guest) -> None:
     ]
 
 
+def test_refused_filter_is_shown_under_the_users_text(guest: Guest) -> None:
+    result = guest.run(["python3", "-m", "tests.live.refused_filter"]).expect()
+    message, line, carets, *_ = result.stdout.splitlines()
+    assert message == "probe 1: error: the kernel refuses this: Field not found"
+    assert carets.index("^") == line.index("pid>7")
+    assert carets.count("~") == len("pid>7") - 1
+
+
 def test_refused_address(guest: Guest) -> None:
     result = _surftrace(guest, "p kprobe_dispatcher", "-t", "1")
     assert result.status == 1
