@@ -69,7 +69,7 @@ _EXAMPLES = [
 
 
 @pytest.mark.parametrize(("path", "command"), _EXAMPLES)
-def test_an_example_compiles_without_a_warning(
+def test_an_example_compiles(
     path: Path, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, text in _saved_scripts(path).items():
@@ -80,7 +80,9 @@ def test_an_example_compiles_without_a_warning(
     types = () if "-b" in command else ("-b", "vmlinux.btf")
     status = main([*command, *types, *(() if is_script else ("-S",))])
     shown = capsys.readouterr()
-    assert (status, shown.err) == (0, "")
+    assert status == 0
+    # Offline nobody knows the fields of an event: the one warning that an example may give.
+    assert shown.err.count("warning:") == shown.err.count("are not known here")
     assert is_script or shown.out.startswith("mkdir ")
 
 

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from surftrace.tracing.pipe import is_writable
+
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -19,7 +21,9 @@ def main() -> NoReturn:
     _prepare_streams()
     try:
         status = _status()
-        sys.stdout.flush()
+        # A reader that kept a signal from ending the trace at once need not keep the process either.
+        if status <= 128 or is_writable(sys.stdout.fileno(), 0):
+            sys.stdout.flush()
     except BrokenPipeError:
         status = 0
     except KeyboardInterrupt:  # before a trace begins or after it has ended, with nothing left to undo

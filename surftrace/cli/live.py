@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from surftrace.cli.options import Options
 from surftrace.compiler.plan import build_plan
@@ -15,52 +16,75 @@ from surftrace.output.text import make_formatter
 from surftrace.tracing.decode import make_decoder
 from surftrace.tracing.events import Event, Lost, Record, Stack
 from surftrace.tracing.instance import claimed_instance
-from surftrace.tracing.pipe import interruption, opened_pipe, read_pipe
+from surftrace.tracing.pipe import Interrupted, Interruption, interruption, is_writable, opened_pipe, read_pipe
 from surftrace.tracing.session import applied
+from surftrace.tracing.stacks import with_stacks
 from surftrace.tracing.tracefs import Tracefs
+
+# After the signal that ends the trace, whoever reads has so long to take what was recorded before.
+_PATIENCE_S = 1.0
 
 
 def trace(resolved: Resolved, tracefs: Tracefs, options: Options, paint: Paint, error_paint: Paint) -> int:
     """Trace until the time, the count or a signal; the result is the exit status."""
     gc.enable()
     machine = machine_named(options.arch or os.uname().machine)
-    lost = 0
+    lost: list[int] = []
     with interruption() as noted, claimed_instance(tracefs, options.instance) as instance:
         plan = build_plan(resolved, instance.name, machine.byteorder, options.has_stacks)
-        format_record = make_formatter(machine.byteorder, paint)
+        decode, format_record = make_decoder(plan), make_formatter(machine.byteorder, paint)
         # The pipe closes before the plan is undone: deleting a probe wipes the buffers that it wrote to.
         with applied(plan, instance), opened_pipe(instance) as pipe:
-            # Whoever reads the last of these lines knows that the trace is on.
-            print(*echo_lines(plan, str(tracefs.root)), sep="\n", flush=True)
-            blocks = read_pipe(pipe, noted, options.time_s)
-            decode = make_decoder(plan)
-            records = (record for block in blocks for record in _flushed(decode(block)))
-            for record in _counted(records, options.count, options.has_stacks):
-                lost += record.count if isinstance(record, Lost) else 0
-                print(format_record(record))
+            blocks = read_pipe(pipe, noted, options.time_s, instance.stop_recording)
+            records = (record for block in blocks for record in (*decode(block), None))
+            try:
+                # Whoever reads the last of these lines knows that the trace is on.
+                _write("".join(f"{line}\n" for line in echo_lines(plan, str(tracefs.root))), noted)
+                _flush(noted)
+                for record in _counted(with_stacks(records) if options.has_stacks else records, options.count):
+                    if record is None:
+                        _flush(noted)
+                        continue
+                    if isinstance(record, Lost):
+                        lost.append(record.count)
+                    _write(f"{format_record(record)}\n", noted)
+            except Interrupted:
+                pass  # nobody reads what we write; the kernel is put in order all the same
     if lost:
-        print(f"surftrace: {error_paint(Role.WARNING, 'warning')}: {lost} events lost", file=sys.stderr)
-    if noted.signal is None or (options.time_s is not None or options.count is not None):
+        print(f"surftrace: {error_paint(Role.WARNING, 'warning')}: {sum(lost)} events lost", file=sys.stderr)
+    if noted.signal is None or options.time_s is not None or options.count is not None:
         return 0
     return 128 + noted.signal
 
 
-def _flushed(records: Iterator[Record]) -> Iterator[Record]:
-    """The records of one block, flushed at its end."""
-    yield from records
-    sys.stdout.flush()
+def _write(text: str, noted: Interruption) -> None:
+    with _ended_by_signal(noted):
+        sys.stdout.write(text)
 
 
-def _counted(records: Iterator[Record], count: int | None, has_stacks: bool) -> Iterator[Record]:
-    """The records up to the Nth event; with stacks, up to the stack that follows it."""
+def _flush(noted: Interruption) -> None:
+    with _ended_by_signal(noted):
+        sys.stdout.flush()
+
+
+@contextmanager
+def _ended_by_signal(noted: Interruption) -> Iterator[None]:
+    """Around a write to somebody who may have stopped reading: that must not keep a signal from ending the trace."""
+    if noted.signal is None:
+        with noted.raising():
+            yield
+    elif is_writable(sys.stdout.fileno(), _PATIENCE_S):
+        yield
+    else:
+        raise Interrupted
+
+
+def _counted(records: Iterator[Record | None], count: int | None) -> Iterator[Record | None]:
+    """The records up to the Nth event and its stack. None, the end of a block, comes last."""
     seen = 0
     for record in records:
-        if isinstance(record, Event):
-            if seen == count:
-                return
-            seen += 1
+        if seen == count and not isinstance(record, Stack):
+            break
         yield record
-        is_whole = isinstance(record, Stack) if has_stacks else True
-        if seen == count and is_whole:
-            sys.stdout.flush()
-            return
+        seen += isinstance(record, Event)
+    yield None

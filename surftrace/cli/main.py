@@ -18,7 +18,7 @@ from surftrace.kernel.offline import OfflineKernel
 from surftrace.kernel.target import Kernel, Target
 from surftrace.lang.script import Script, parse_script
 from surftrace.output.color import Paint, colored, plain
-from surftrace.tracing.instance import DEFAULT_NAME
+from surftrace.tracing.instance import SHELL_NAME
 from surftrace.tracing.running import RunningKernel
 from surftrace.tracing.tracefs import DEFAULT_ROOT, Tracefs, TracefsError, find_tracefs
 
@@ -74,9 +74,11 @@ def _read_script(path: str) -> str:
 
 
 def _compile_only(options: Options, script: Script, paint: Paint) -> int:
+    if not options.btfs and _machine(options) != machine_named(os.uname().machine):
+        raise UsageError("the types of this machine's kernel are not those of another", "give its BTF with -b FILE")
     tracefs = _accessible_tracefs()
     kernel: Kernel = OfflineKernel.from_btf(*options.btfs) if options.btfs else RunningKernel(tracefs)
-    plan = _plan(_resolve(script, options, kernel, paint), options, options.instance or DEFAULT_NAME)
+    plan = _plan(_resolve(script, options, kernel, paint), options, options.instance or SHELL_NAME)
     if options.output is not None:
         comments = tuple(probe.source.text[probe.span.start : probe.span.end] for probe in script.probes)
         _write_script(options.output, shell_script(plan, comments))

@@ -69,6 +69,8 @@ def parse_options(argv: Sequence[str]) -> Options:
         raise UsageError("no probe given", "for example: surftrace 'p ip_output len=skb->len'")
     if chosen.output is not None and chosen.is_dry_run:
         raise UsageError("-o writes a script, -S prints one: choose one of them")
+    if chosen.output is not None and (chosen.time_s is not None or chosen.count is not None):
+        raise UsageError("the script of -o runs until it is stopped: it takes no -t and no -c")
     for name in ("expressions", "files", "btfs"):
         setattr(chosen, name, tuple(getattr(chosen, name)))
     return Options(**vars(chosen))

@@ -71,8 +71,7 @@ def resolve_argument(assignment: syntax.Assignment, scope: Scope) -> tuple[Field
         notes.extend(_network_order_hint(value, assignment, scope))
     if error := too_long(fetch):
         raise scope.fail(expr.span, error)
-    c_type = spelled(value.type) if value.type is not None else ""
-    field = Field(assignment.name, fetch, prefix, c_type, assignment.span)
+    field = Field(assignment.name, fetch, prefix, assignment.span)
     is_hexadecimal = letter is Format.HEXADECIMAL
     if isinstance(operand, Number) and operand.is_bit_field and (is_hexadecimal or operand.is_signed):
         field = replace(field, bit_width=operand.bits, letter="x" if is_hexadecimal else "s")

@@ -268,6 +268,8 @@ def _index(expr: syntax.Index, scope: Scope) -> Value:
         raise scope.fail(inner.span, f"the elements of {a_spelled(operand.type)} have no size")
     if bare.kind == TypeKind.POINTER:
         return operand.followed(expr.index * size, bare.type)
+    if not operand.byte_offsets:
+        raise scope.fail(inner.span, f"{operand.base} holds this array by value: no element can be taken out of it")
     if bare.length and expr.index >= bare.length:
         raise scope.fail(expr.index_span, f"the array has {bare.length} elements: the last is [{bare.length - 1}]")
     return operand.moved(expr.index * size, bare.type)
@@ -351,6 +353,8 @@ def _packet_data(expr: syntax.Index, member: syntax.Member, packet: syntax.Packe
     byte_offset = _header_size(header.tag or "", packet, scope) + expr.index * unit
     program = scope.types.program.prog
     if member.name == "Sdata":
+        if member.type is not None:
+            raise scope.fail(member.type.span, "Sdata is a string and nothing else")
         return start.moved(byte_offset, program.array_type(program.int_type("char", 1, True)))
     value = start.moved(byte_offset, program.int_type(f"u{unit * 8}", unit, False))
     return value if member.type is None else _cast(value, member.type, scope)

@@ -50,7 +50,10 @@ def _render(fetch: Fetch, spec: str) -> str:
     text, byte_offsets = fetch.base, fetch.byte_offsets
     if fetch.is_memory and byte_offsets:
         first, *rest = byte_offsets
-        text = f"{text}{first:+{spec}}" if first else text
+        if text[1].isdigit():  # the kernel adds to a symbol, not to an address
+            text = f"@{int(text[1:], 16) + first:#x}"
+        elif first:
+            text = f"{text}{first:+{spec}}"
         byte_offsets = tuple(rest)
     for byte_offset in byte_offsets:
         text = f"{byte_offset:+{spec}}({text})"

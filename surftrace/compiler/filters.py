@@ -75,6 +75,17 @@ def resolve_filter(
     return condition
 
 
+def _glob(pattern: str) -> str:
+    """The pattern, so written that the kernel takes its first character for what it is.
+
+    Linux kernel/trace/trace_events_filter.c, filter_parse_regex: a leading digit makes it an index, a leading `!` the
+    opposite of the rest; brackets and a backslash are for both what they are in any glob.
+    """
+    if pattern[:1].isdigit():
+        return f"[{pattern[0]}]{pattern[1:]}"
+    return f"\\{pattern}" if pattern.startswith("!") else pattern
+
+
 class _Resolver:
     def __init__(self, source: Source, operands: Mapping[str, Operand] | None, byteorder: ByteOrder) -> None:
         self.source = source
@@ -135,7 +146,8 @@ class _Resolver:
             raise self.fail(literal.span, f"the kernel compares strings of at most {MAX_STRING} bytes")
         if not literal.text.isprintable():
             raise self.fail(literal.span, "the kernel's filter takes no control characters in a string")
-        return Test(tree.field, tree.operator, literal.text, False, tree.span)
+        text = _glob(literal.text) if tree.operator is Comparison.GLOB else literal.text
+        return Test(tree.field, tree.operator, text, False, tree.span)
 
     def compare_number(self, tree: syntax.Compare, number: Number) -> Condition:
         literal = tree.literal
@@ -158,6 +170,8 @@ class _Resolver:
             if self.is_text(literal):
                 raise ValueError(f"'{tree.field}' is a number, not a string")
             value = ord(literal.text)
+            if value > 127:
+                raise ValueError(f"'{literal.text}' is more than one byte")
         elif number.prefix is not None:
             return read_number(number.prefix, literal.text, self.byteorder)
         else:

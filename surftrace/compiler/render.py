@@ -33,22 +33,22 @@ if [ ! -w "$tracing/kprobe_events" ]; then
     echo "$0: cannot write $tracing/kprobe_events: run as root, on a kernel with kprobes and tracefs mounted" >&2
     exit 1
 fi
+reader=
+cleanup() {{
+    set +e
+    trap '' INT TERM HUP
+    [ -z "$reader" ] || {{ kill "$reader"; wait "$reader"; }} 2> /dev/null
+{undo}
+    rmdir "$tracing/{instance_path}"
+}}
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
 if ! mkdir "$tracing/{instance_path}"; then
     echo "$0: the instance {instance} exists: another trace runs, or one was killed" >&2
     exit 1
 fi
-
-reader=
-cleanup() {{
-    trap '' INT TERM HUP
-    [ -z "$reader" ] || {{ kill "$reader"; wait "$reader"; }} 2>/dev/null
-{undo}
-    rmdir "$tracing/{instance_path}"
-}}
 trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
 
 set -e
 {steps}
@@ -66,7 +66,8 @@ def shell_script(plan: Plan, comments: tuple[str, ...] = ()) -> str:
         comments="".join(f"# {line}\n" for comment in comments for line in comment.splitlines()).rstrip("\n"),
         instance=plan.instance,
         instance_path=plan.instance_path,
-        undo="\n".join(f"    {_echo(undo, _script_path(undo))} 2>/dev/null" for undo in undos),
+        # A step that was never made has nothing to take back, and says so.
+        undo="\n".join(f"    {{ {_echo(undo, _script_path(undo))}; }} 2> /dev/null" for undo in undos),
         steps="\n".join(_echo(step, _script_path(step)) for step in plan.steps),
     )
 

@@ -64,11 +64,11 @@ def _repeated_events(script: Script) -> Iterable[Diagnostic]:
 
 def _probe(probe: Probe, target: Target, warnings: list[Diagnostic]) -> ResolvedProbe:
     if isinstance(probe.target, EventTarget):
-        return _event_probe(probe, probe.target, target)
+        return _event_probe(probe, probe.target, target, warnings)
     return _function_probe(probe, probe.target, target, warnings)
 
 
-def _event_probe(probe: Probe, event: EventTarget, target: Target) -> ResolvedProbe:
+def _event_probe(probe: Probe, event: EventTarget, target: Target, warnings: list[Diagnostic]) -> ResolvedProbe:
     place = f"{event.system}/{event.name}"
     diagnostics: list[Diagnostic] = []
     names = target.kernel.event_names()
@@ -87,6 +87,9 @@ def _event_probe(probe: Probe, event: EventTarget, target: Target) -> ResolvedPr
     if probe.filter is not None:
         fields = target.kernel.event_fields(event.system, event.name)
         operands = None if fields is None else {**COMMON_OPERANDS, **_event_operands(fields)}
+        if operands is None:
+            message = f"the fields of {place} are not known here: nobody checks what they are compared with"
+            warnings.append(Diagnostic(probe.source, probe.filter.span, message, (), "warning"))
         condition = resolve_filter(probe.filter, operands, probe.source, target.machine.byteorder)
     return ResolvedProbe(probe.kind, place, (), condition, probe.source, event.span, _filter_span(probe))
 

@@ -11,7 +11,7 @@ from surftrace.lang.syntax import Comparison, Kind
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One value of a probe: what the kernel fetches, and how it is shown. `c_type` is for people.
+    """One value of a probe: what the kernel fetches, and how it is shown.
 
     The kernel prints a bit field as an unsigned decimal: where another form is asked for, `bit_width` and `letter`
     (`s` or `x`) say which.
@@ -20,7 +20,6 @@ class Field:
     name: str
     fetch: Fetch
     prefix: Prefix | None
-    c_type: str
     span: Span
     bit_width: int | None = None
     letter: str = ""

@@ -18,11 +18,7 @@ def load_btf(path: str, base: Btf | None = None) -> Btf:
     except OSError as error:
         raise TypeInfoError(f"cannot read {path}: {error.strerror}") from None
     except BtfError as error:
-        hint = (
-            ["give its kernel's first: -b vmlinux -b module.ko"]
-            if base is None and "module's BTF" in str(error)
-            else []
-        )
+        hint = [_NEEDS_KERNEL] if base is None and "module's BTF" in str(error) else []
         raise TypeInfoError(_about(path, error), *hint) from None
 
 

@@ -57,6 +57,8 @@ class KernelTypes:
             return self.program.prog.type(text)
         except SyntaxError as error:
             raise TypeInfoError(f"'{text}' is not a C type: {error.msg or error}") from None
+        except (ValueError, OverflowError) as error:
+            raise TypeInfoError(f"'{text}' is no type: {error}") from None
         except LookupError:
             raise TypeInfoError(f"this kernel has no type '{text}'", *self._like(text)) from None
 

@@ -156,7 +156,9 @@ def _one_of(words: list[str]) -> str:
 
 
 def _number(text: str) -> int:
-    return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
+    """A C integer: octal after a leading zero. Digits that are not octal's are read as decimal ones."""
+    is_octal = text[0] == "0" and set(text) <= set("01234567")
+    return int(text, 16) if text[:2] in ("0x", "0X") else int(text, 8 if is_octal else 10)
 
 
 class _Builder:

@@ -12,14 +12,24 @@ from surftrace.compiler.plan import KPROBE_EVENTS
 from surftrace.tracing.tracefs import Tracefs, TracefsError
 
 DEFAULT_NAME = "surftrace"
+# What a shell makes, from the dry run's lines or the script: nobody locks it, and no session takes it for a dead one's.
+SHELL_NAME = "surftrace_sh"
 # An instance's name is its probes' group too, and 5.10 takes no other characters in one.
 NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _OURS = re.compile(rf"{DEFAULT_NAME}(_\d+)?")
+# Where the kernel puts probes that name no group, and its own kinds of them.
+_OTHERS_GROUPS = frozenset(("kprobes", "uprobes", "eprobes", "fprobes", "tracepoints", "synthetic"))
 _MAX_SESSIONS = 1000
 # Those that change the text of trace_pipe. Linux kernel/trace/trace.h, TRACE_FLAGS.
+_OFF = ("raw", "hex", "bin", "fields", "verbose", "latency-format", "record-tgid", "userstacktrace")
+_ON = ("context-info", "irq-info")
 _OPTIONS = {
-    **dict.fromkeys(("raw", "hex", "bin", "fields", "verbose", "latency-format", "record-tgid", "userstacktrace"), "0"),
-    **dict.fromkeys(("context-info", "irq-info"), "1"),
+    **{f"options/{name}": "0" for name in _OFF},
+    **{f"options/{name}": "1" for name in _ON},
+    # A reader is woken by the first event, not when half the buffer is full.
+    "buffer_percent": "0",
+    # Nothing is recorded until the plan is in force as a whole: its last step switches this on.
+    "tracing_on": "0",
 }
 
 
@@ -36,6 +46,10 @@ class Instance:
         """Its folder below the tracefs root."""
         return f"instances/{self.name}"
 
+    def stop_recording(self) -> None:
+        """Let nothing more into its buffer."""
+        _unless_gone(self.tracefs.write, f"{self.path}/tracing_on", "0")
+
 
 @contextmanager
 def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Instance]:
@@ -43,6 +57,9 @@ def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Inst
 
     `name` None: `surftrace`, or `surftrace_2`, ... where others run. TracefsError where the name is taken.
     """
+    _sweep(tracefs)
+    if name is not None:
+        _check_group(tracefs, name)
     instance = _claim_any(tracefs) if name is None else _claim(tracefs, name)
     if instance is None:
         raise TracefsError(
@@ -51,17 +68,32 @@ def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Inst
         )
     with ExitStack() as undos:
         undos.callback(os.close, instance.lock)
-        undos.callback(_unless_gone, tracefs.remove_folder, instance.path)
-        undos.callback(_delete_probes, instance)
-        undos.callback(_unless_gone, tracefs.write, f"{instance.path}/events/enable", "0")
+        undos.callback(_remove, instance)
         _set_options(instance)
         yield instance
+
+
+def _sweep(tracefs: Tracefs) -> None:
+    """Remove what dead sessions left under our own names."""
+    for name in tracefs.folders("instances"):
+        if _OURS.fullmatch(name) and (instance := _lock_existing(tracefs, name)):
+            try:
+                _remove(instance)
+            finally:
+                os.close(instance.lock)
+
+
+def _check_group(tracefs: Tracefs, name: str) -> None:
+    """A group of events that others made, or the kernel itself, is not ours to fill and to empty."""
+    is_known = name in _OTHERS_GROUPS or not tracefs.exists(f"instances/{name}")
+    if is_known and tracefs.exists(f"events/{name}") and not _OURS.fullmatch(name):
+        raise TracefsError(f"the event group {name} exists and is not surftrace's", "choose another name")
 
 
 def _set_options(instance: Instance) -> None:
     """Give the instance the text format that the decoder reads: it starts with the options of the main buffer."""
     for option, value in _OPTIONS.items():
-        path = f"{instance.path}/options/{option}"
+        path = f"{instance.path}/{option}"
         if instance.tracefs.exists(path) and instance.tracefs.read(path).strip() != value.encode():
             instance.tracefs.write(path, value)
 
@@ -75,34 +107,45 @@ def _claim_any(tracefs: Tracefs) -> Instance:
 
 def _claim(tracefs: Tracefs, name: str) -> Instance | None:
     """The instance, made and locked; None where another process holds it."""
-    path = f"instances/{name}"
     while True:
-        is_new = _make(tracefs, path)
+        is_new = _make(tracefs, f"instances/{name}")
+        instance = _lock_existing(tracefs, name)
+        if instance is None:
+            if tracefs.exists(f"instances/{name}"):
+                return None
+            continue  # its owner has just removed it
+        if is_new:
+            return instance
         try:
-            lock = tracefs.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        except TracefsError as error:
-            if error.errno == errno.ENOENT:  # its owner has just removed it
-                continue
-            raise
-        if not _lock(lock):
-            os.close(lock)
+            _check_ours(instance)
+            _remove(instance)
+        finally:
+            os.close(instance.lock)
+
+
+def _lock_existing(tracefs: Tracefs, name: str) -> Instance | None:
+    """An instance that is there, locked; None where another process holds it, or where it is gone."""
+    path = f"instances/{name}"
+    try:
+        lock = tracefs.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except TracefsError as error:
+        if error.errno == errno.ENOENT:
             return None
-        if tracefs.inode(path) != os.fstat(lock).st_ino:
-            os.close(lock)
-            continue
-        instance = Instance(tracefs, name, lock)
-        try:
-            if not is_new:
-                _check_ours(instance)
-            tracefs.write(f"{path}/events/enable", "0")
-            _delete_probes(instance)
-            if is_new:
-                return instance
-            tracefs.remove_folder(path)
-        except BaseException:
-            os.close(lock)
-            raise
-        os.close(lock)
+        raise
+    # The one that is locked may no longer be the one at this path.
+    if _lock(lock) and tracefs.inode(path) == os.fstat(lock).st_ino:
+        return Instance(tracefs, name, lock)
+    os.close(lock)
+    return None
+
+
+def _remove(instance: Instance) -> None:
+    """Remove the instance, after what it traces and the probes of its group."""
+    tracefs = instance.tracefs
+    with ExitStack() as undos:
+        undos.callback(_unless_gone, tracefs.remove_folder, instance.path)
+        undos.callback(_delete_probes, instance)
+        undos.callback(_unless_gone, tracefs.write, f"{instance.path}/events/enable", "0")
 
 
 def _make(tracefs: Tracefs, path: str) -> bool:

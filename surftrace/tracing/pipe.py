@@ -6,7 +6,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,20 +16,41 @@ from surftrace.tracing.tracefs import TracefsError
 _BLOCK = 1 << 16
 # A reader that the kernel forgot to wake looks by itself this often.
 _LOOK_AGAIN_S = 0.5
+# What is recorded when the end comes is read for so long at most.
+_DRAIN_S = 2.0
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class Interrupted(Exception):
+    """An ending signal came while `Interruption.raising` was in force."""
+
+
 class Interruption:
-    """Which ending signal has come, if any; it never raises in the middle of a step. `socket` is readable then."""
+    """Which ending signal has come, if any. It ends no step in the middle, but what `raising` is put around."""
 
     def __init__(self, wakeup: socket.socket) -> None:
         self.socket = wakeup
         self.signal: signal.Signals | None = None
+        self._is_raising = False
 
     def note(self, number: int, _frame: FrameType | None) -> None:
         """The handler: keeps the first."""
         self.signal = self.signal or signal.Signals(number)
+        if self._is_raising:
+            self._is_raising = False
+            raise Interrupted
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Let a signal raise Interrupted: for a write to somebody who may not read, which nothing else would end."""
+        self._is_raising = True
+        try:
+            if self.signal is not None:
+                raise Interrupted
+            yield
+        finally:
+            self._is_raising = False
 
 
 @contextmanager
@@ -68,21 +89,38 @@ def opened_pipe(instance: Instance) -> Iterator[int]:
         os.close(descriptor)
 
 
-def read_pipe(pipe: int, noted: Interruption, time_s: float | None) -> Iterator[bytes]:
-    """Blocks of whole lines as they come, until `time_s` seconds have passed or an ending signal has come."""
+def read_pipe(pipe: int, noted: Interruption, time_s: float | None, stop: Callable[[], None]) -> Iterator[bytes]:
+    """Blocks of whole lines as they come, until `time_s` seconds have passed or an ending signal has come.
+
+    `stop` ends the recording then, and what was recorded before is still read.
+    """
     deadline = math.inf if time_s is None else time.monotonic() + time_s
     poller = select.poll()
     poller.register(pipe, select.POLLIN)
     poller.register(noted.socket, select.POLLIN)
     rest = b""
-    while noted.signal is None and (left_s := deadline - time.monotonic()) > 0:
+    is_ending = False
+    while True:
+        left_s = deadline - time.monotonic()
+        if not is_ending and (noted.signal is not None or left_s <= 0):
+            stop()
+            is_ending, deadline = True, time.monotonic() + _DRAIN_S
         block = _read(pipe)
+        if block:
+            lines, line_end, rest = (rest + block).rpartition(b"\n")
+            if line_end:
+                yield lines + line_end
+        if is_ending and (not block or time.monotonic() >= deadline):
+            return
         if not block:
-            poller.poll(min(_LOOK_AGAIN_S, left_s) * 1000)
-            continue
-        lines, line_end, rest = (rest + block).rpartition(b"\n")
-        if line_end:
-            yield lines + line_end
+            poller.poll(min(_LOOK_AGAIN_S, max(0.0, left_s)) * 1000)
+
+
+def is_writable(descriptor: int, patience_s: float) -> bool:
+    """Can something be written there, now or before so many seconds have passed?"""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT)
+    return bool(poller.poll(patience_s * 1000))
 
 
 def _read(pipe: int) -> bytes:

@@ -77,7 +77,12 @@ def _obstacles(step: Step, instance: Instance) -> Iterator[str]:
     function = step.text.split(" ")[1].partition("+")[0]
     if _is_listed(function, read_blacklist()):
         yield f"{function} is on the kernel's blacklist: kprobes themselves need it"
-    elif not _is_listed(function, instance.tracefs.read("available_filter_functions")):
+        return
+    try:
+        traceable = instance.tracefs.read("available_filter_functions")
+    except TracefsError:  # a kernel without the function tracer
+        return
+    if not _is_listed(function, traceable):
         yield f"{function} is not among the functions that the kernel lets itself trace (notrace)"
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from surftrace.errors import SurftraceError
 
 DEFAULT_ROOT = "/sys/kernel/tracing"
 _MOUNTS = "/proc/self/mounts"
+# White space and backslashes in a mount's path.
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 # Linux Documentation/trace/kprobes.rst, "The kprobes debugfs interface": `0xSTART-0xEND<tab>NAME` a line.
 _BLACKLIST = Path("/sys/kernel/debug/kprobes/blacklist")
 
@@ -86,14 +89,14 @@ def _explained(path: Path, action: str) -> Iterator[None]:
     except OSError as error:
         hints: tuple[str, ...] = ()
         if error.errno in (errno.EACCES, errno.EPERM):
-            hints = ("run as root",)
+            hints = ("run as root" if os.geteuid() else "a lockdown of the kernel or a container forbids it",)
         message = f"cannot {action} {path}: {error.strerror}"
         raise TracefsError(message, *hints, path=str(path), errno=error.errno or 0) from None
 
 
-def find_tracefs() -> Tracefs:
+def find_tracefs(mounts: str = _MOUNTS) -> Tracefs:
     """The tracefs of this machine, with kprobes. TracefsError, with what to do, where there is none to use."""
-    roots = _mounted_roots()
+    roots = _mounted_roots(mounts)
     if not roots:
         raise TracefsError("tracefs is not mounted", "as root: mount -t tracefs tracefs " + DEFAULT_ROOT)
     root = roots[0]
@@ -117,13 +120,14 @@ def read_blacklist() -> bytes:
         return b""
 
 
-def _mounted_roots() -> list[Path]:
+def _mounted_roots(mounts: str) -> list[Path]:
     """Where tracefs is mounted, the usual place first. Source: proc(5), /proc/pid/mounts."""
     roots = []
-    for line in Path(_MOUNTS).read_text(errors="surrogateescape").splitlines():
+    for line in Path(mounts).read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         _, folder, kind, *_ = line.split(" ")
+        path = Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), folder))
         if kind == "tracefs":
-            roots.append(Path(folder.encode().decode("unicode_escape")))
+            roots.append(path)
         elif kind == "debugfs":  # mounts tracefs at its folder `tracing` when that is looked at
-            roots.append(Path(folder) / "tracing")
+            roots.append(path / "tracing")
     return sorted(roots, key=lambda root: str(root) != DEFAULT_ROOT)

@@ -158,10 +158,12 @@ def test_refused_filter_is_shown_under_the_users_text(guest: Guest) -> None:
     assert carets.count("~") == len("pid>7") - 1
 
 
-def test_refused_address(guest: Guest) -> None:
-    result = _surftrace(guest, "p kprobe_dispatcher", "-t", "1")
+@pytest.mark.parametrize(("function", "reason"), [("kprobe_dispatcher", "is on the kernel's blacklist")])
+def test_function_that_no_probe_may_touch(guest: Guest, function: str, reason: str) -> None:
+    result = _surftrace(guest, f"p {function}", "-t", "1")
     assert result.status == 1
-    assert result.stderr.splitlines()[1:3] == ["    p kprobe_dispatcher", "      ^~~~~~~~~~~~~~~~~"]
+    assert result.stderr.splitlines()[1:3] == [f"    p {function}", f"      ^{'~' * (len(function) - 1)}"]
+    assert f"hint: {function} {reason}" in result.stderr
 
 
 def test_options_of_the_main_buffer_do_not_matter(guest: Guest) -> None:
@@ -217,6 +219,12 @@ def test_what_is_missing(guest: Guest, hide: str, message: str) -> None:
     assert hint.startswith("hint: ")
 
 
+def _undo_pasted(guest: Guest) -> None:
+    """Take back what the lines of a dry run did."""
+    undo = "echo 0 > instances/surftrace_sh/events/enable; echo -:surftrace_sh/f0 >> kprobe_events"
+    _sh(guest, f"set -e; cd /sys/kernel/tracing; {undo}; rmdir instances/surftrace_sh").expect()
+
+
 @on_one_kernel
 def test_expressions_never_reach_a_shell(guest: Guest) -> None:
     hostile = (
@@ -225,11 +233,7 @@ def test_expressions_never_reach_a_shell(guest: Guest) -> None:
     shown = _surftrace(guest, "-S", hostile).expect().stdout
     _surftrace(guest, "-t", "1", hostile).expect()
     _sh(guest, shown).expect()
-    _sh(
-        guest,
-        "cd /sys/kernel/tracing; echo 0 > instances/surftrace/events/enable; echo -:surftrace/f0 >> kprobe_events",
-    )
-    _sh(guest, "rmdir /sys/kernel/tracing/instances/surftrace").expect()
+    _undo_pasted(guest)
     _surftrace(guest, "-o", "/tmp/hostile.sh", hostile).expect()
     guest.run(["timeout", "-s", "TERM", "2", "/tmp/hostile.sh"])
     assert guest.run(["test", "-e", "/tmp/owned"]).status == 1
@@ -241,12 +245,10 @@ def test_echo_lines_pasted_into_a_shell(guest: Guest) -> None:
         _sh(guest, lines).expect()
         sender.udp("127.0.0.1", 9988, b"Hello World\0")
         sender.udp("127.0.0.1", 9989, b"other\0")
-        trace = guest.read("/sys/kernel/tracing/instances/surftrace/trace")
-    _sh(
-        guest,
-        "cd /sys/kernel/tracing; echo 0 > instances/surftrace/events/enable; echo -:surftrace/f0 >> kprobe_events",
-    )
-    _sh(guest, "rmdir /sys/kernel/tracing/instances/surftrace").expect()
+        # A session of surftrace's own takes nothing of what a shell made.
+        _surftrace(guest, "-t", "1", TASKS).expect()
+        trace = guest.read("/sys/kernel/tracing/instances/surftrace_sh/trace")
+    _undo_pasted(guest)
     expected = 'proto=17 ip_dst=16777343 b16_dest=1063 comm="python3" body="Hello World"'
     assert [line.partition(") ")[2] for line in trace.splitlines() if not line.startswith("#")] == [expected]
 
@@ -270,6 +272,35 @@ def test_script_needs_nothing_but_a_shell(guest: Guest, number: int, status: int
     result = script.wait()
     assert result.status == status
     assert "other" not in result.stdout
+
+
+def test_script_that_the_kernel_refuses_takes_all_back(guest: Guest) -> None:
+    _surftrace(guest, "-o", "/run/refused.sh", TASKS, "p wake_up_new_task+1", TASKS).expect()
+    result = guest.run(["/run/refused.sh"])
+    assert result.status == 1
+
+
+@on_one_kernel
+def test_reader_that_stops_reading_keeps_no_signal_from_ending(guest: Guest) -> None:
+    # A pipe that stays open and is never read.
+    script = "mkfifo /run/unread; exec 3<> /run/unread; exec surftrace 'p schedule' >&3"
+    surftrace = guest.start(["bash", "-c", script])
+    _sh(
+        guest, "until grep -q 1 /sys/kernel/tracing/instances/surftrace/tracing_on; do sleep 0.2; done; sleep 3"
+    ).expect()
+    surftrace.signal(signal.SIGTERM)
+    assert surftrace.wait(20).status == 143
+
+
+@on_one_kernel
+def test_glob_that_begins_like_something_else(guest: Guest) -> None:
+    for name, pattern, other in (("7up", "7*", "up"), ("!bang", "!b*", "bang")):
+        _sh(guest, f"cp /bin/true '/run/{name}'; cp /bin/true /run/{other}").expect()
+        with running(guest, f'e sched/sched_process_exec f:COMM~"{pattern}"') as surftrace:
+            guest.run([f"/run/{other}"]).expect()
+            guest.run([f"/run/{name}"]).expect()
+            surftrace.wait_for(f"filename=/run/{name}")
+        assert f"/run/{other} " not in surftrace.stdout
 
 
 @on_one_kernel

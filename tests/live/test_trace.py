@@ -53,6 +53,20 @@ def test_stack(guest: Guest) -> None:
     assert all(frame.startswith(" => ") for frame in frames)
 
 
+def test_each_event_has_its_own_stack(guest: Guest) -> None:
+    with running(guest, "-s", "-c", "30", "p schedule", "p vfs_read", "p vfs_write") as surftrace:
+        guest.run(["sh", "-c", "for n in 1 2 3 4; do cat /proc/self/stat & done; wait"]).expect()
+        result = surftrace.wait()
+    place = ""
+    for line in result.stdout.partition("/tracing_on\n")[2].splitlines():
+        if line.startswith(" => "):
+            assert place == "" or line == f" => {place}"
+            place = ""
+        else:
+            assert place == "", "an event without its stack"
+            place = event_lines(line)[0].place.partition("+")[0]
+
+
 def test_return_value(guest: Guest) -> None:
     function = first_function(guest, ("do_filp_open", "do_file_open"))
     probe = f"r {function} filp=$retval name=$retval->f_path.dentry->d_name.!(char *)name pos=$retval->f_pos"

@@ -148,7 +148,7 @@ def test_examples_of_the_help_are_well_formed() -> None:
 def test_plan_goes_to_standard_output(btf: str) -> None:
     seen = _run("-S", "-a", "x86_64", "-b", btf, _PROBE)
     assert (seen.returncode, seen.stderr) == (0, "")
-    assert seen.stdout.splitlines()[1].startswith("echo 'p:surftrace/f0 plain n=%si:s32' >> ")
+    assert seen.stdout.splitlines()[1].startswith("echo 'p:surftrace_sh/f0 plain n=%si:s32' >> ")
 
 
 def test_wrong_expression_goes_to_standard_error(btf: str) -> None:

@@ -24,7 +24,7 @@ _SPAN = Span(0, 0)
 def _field(name: str, fetch_type: str, bit_width: int | None = None, letter: str = "") -> Field:
     base = "$comm" if fetch_type == "comm" else "%di"
     fetch = Fetch(base, (), "" if fetch_type == "comm" else fetch_type)
-    return Field(name, fetch, prefix_of(name), "", _SPAN, bit_width, letter)
+    return Field(name, fetch, prefix_of(name), _SPAN, bit_width, letter)
 
 
 def _plan(*fields: Field, kind: Kind = Kind.ENTRY) -> Plan:

@@ -150,12 +150,29 @@ def test_what_a_killed_session_left_is_cleaned(tracefs: FakeTracefs) -> None:
     assert _instances(tracefs) == []
 
 
-def test_what_was_left_under_a_later_name_does_not_disturb(tracefs: FakeTracefs) -> None:
+def test_what_was_left_under_any_of_our_names_goes(tracefs: FakeTracefs) -> None:
     _leave_behind(tracefs, "surftrace_2", "p:surftrace_2/f0 vfs_read")
-    with claimed_instance(tracefs) as instance:
-        assert instance.name == "surftrace"
-    assert _instances(tracefs) == ["surftrace_2"]
-    assert _probes(tracefs) == ["p:surftrace_2/f0 vfs_read"]
+    with claimed_instance(tracefs, "mine"):
+        assert _instances(tracefs) == ["mine"]
+        assert _probes(tracefs) == []
+
+
+def test_what_a_shell_made_stays(tracefs: FakeTracefs) -> None:
+    _leave_behind(tracefs, "surftrace_sh", "p:surftrace_sh/f0 vfs_read")
+    with claimed_instance(tracefs):
+        pass
+    assert _instances(tracefs) == ["surftrace_sh"]
+    assert _probes(tracefs) == ["p:surftrace_sh/f0 vfs_read"]
+
+
+@pytest.mark.parametrize("name", ["kprobes", "sched"])
+def test_a_group_of_others_is_not_taken(name: str, tracefs: FakeTracefs) -> None:
+    (tracefs.root / "events" / name).mkdir(parents=True)
+    tracefs.write("kprobe_events", "p:kprobes/theirs vfs_read", is_append=True)
+    with pytest.raises(TracefsError, match=f"the event group {name} exists"), claimed_instance(tracefs, name):
+        pass
+    assert _probes(tracefs) == ["p:kprobes/theirs vfs_read"]
+    assert _instances(tracefs) == []
 
 
 def test_a_stale_instance_of_a_chosen_name_is_known_by_its_probes(tracefs: FakeTracefs) -> None:
@@ -218,7 +235,7 @@ def test_events_are_disabled_before_probes_go(tracefs: FakeTracefs) -> None:
 
 def test_no_access_is_told_with_what_to_do(tmp_path: Path) -> None:
     tracefs = FakeTracefs(tmp_path / "nothing")
-    with pytest.raises(TracefsError, match=r"cannot make .*nothing/instances/surftrace"), claimed_instance(tracefs):
+    with pytest.raises(TracefsError, match=r"cannot list .*nothing/instances"), claimed_instance(tracefs):
         pass
 
 

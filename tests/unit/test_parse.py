@@ -272,12 +272,12 @@ def test_every_bad_probe_of_a_script_is_told() -> None:
 
 # (id, bytes of a script, definitions in the plan)
 _FILES = (
-    ("crlf", b"p plain n=n\r\nr plain\r\n", ("p:surftrace/f0 plain n=%si:s32", "r:surftrace/f1 plain")),
-    ("crlf-continued", b"p plain n=n \\\r\n c=c\r\n", ("p:surftrace/f0 plain n=%si:s32 c=%cx:s8",)),
-    ("crlf-comment", b"# a\r\np plain\r\n", ("p:surftrace/f0 plain",)),
-    ("byte-order-mark", b"\xef\xbb\xbfp plain\n", ("p:surftrace/f0 plain",)),
-    ("byte-order-mark-and-comment", b"\xef\xbb\xbf# a\np plain\n", ("p:surftrace/f0 plain",)),
-    ("no-newline-at-the-end", b"p plain", ("p:surftrace/f0 plain",)),
+    ("crlf", b"p plain n=n\r\nr plain\r\n", ("p:surftrace_sh/f0 plain n=%si:s32", "r:surftrace_sh/f1 plain")),
+    ("crlf-continued", b"p plain n=n \\\r\n c=c\r\n", ("p:surftrace_sh/f0 plain n=%si:s32 c=%cx:s8",)),
+    ("crlf-comment", b"# a\r\np plain\r\n", ("p:surftrace_sh/f0 plain",)),
+    ("byte-order-mark", b"\xef\xbb\xbfp plain\n", ("p:surftrace_sh/f0 plain",)),
+    ("byte-order-mark-and-comment", b"\xef\xbb\xbf# a\np plain\n", ("p:surftrace_sh/f0 plain",)),
+    ("no-newline-at-the-end", b"p plain", ("p:surftrace_sh/f0 plain",)),
 )
 
 
