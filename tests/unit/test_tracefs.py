@@ -21,14 +21,14 @@ def _tracefs(folder: Path, *, has_kprobes: bool = True) -> Path:
 
 
 def test_not_mounted(tmp_path: Path) -> None:
-    with pytest.raises(TracefsError, match="^tracefs is not mounted$") as raised:
+    with pytest.raises(TracefsError, match=r"^tracefs is not mounted$") as raised:
         find_tracefs(_mounts(tmp_path))
     assert raised.value.hints == ("as root: mount -t tracefs tracefs /sys/kernel/tracing",)
 
 
 def test_kernel_without_kprobes(tmp_path: Path) -> None:
     folder = _tracefs(tmp_path / "tracing", has_kprobes=False)
-    with pytest.raises(TracefsError, match="^this kernel has no kprobes$") as raised:
+    with pytest.raises(TracefsError, match=r"^this kernel has no kprobes$") as raised:
         find_tracefs(_mounts(tmp_path, f"tracefs {folder} tracefs rw 0 0"))
     assert "CONFIG_KPROBE_EVENTS" in raised.value.hints[0]
 
