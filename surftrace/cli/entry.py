@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from surftrace.tracing.pipe import is_writable
-
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -21,8 +19,7 @@ def main() -> NoReturn:
     _prepare_streams()
     try:
         status = _status()
-        # A reader that kept a signal from ending the trace at once need not keep the process either.
-        if status <= 128 or is_writable(sys.stdout.fileno(), 0):
+        if status <= 128 or _is_read():
             sys.stdout.flush()
     except BrokenPipeError:
         status = 0
@@ -35,6 +32,13 @@ def main() -> NoReturn:
         status = 1
     # Nothing waits for the interpreter to take itself apart: that costs a tenth of a dry run.
     os._exit(status)
+
+
+def _is_read() -> bool:
+    """Whoever keeps a signal from ending the trace at once, by not reading, need not keep the process either."""
+    from surftrace.tracing.pipe import is_writable  # not for a dry run
+
+    return is_writable(sys.stdout.fileno(), 0)
 
 
 def _status() -> int:
