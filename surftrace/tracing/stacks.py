@@ -1,10 +1,14 @@
 """Events and stacks as the kernel prints them in, each event with its own stack behind it out."""
 
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from surftrace.tracing.events import Event, Record, Stack
+
+# A stack is recorded right after its event, but read whole blocks of other CPUs' events later on a busy machine.
+_PATIENCE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -14,14 +18,16 @@ class _Waiting:
     record: Record
     stack: Stack | None = None
     is_ready: bool = False
-    block_ends: int = 0
+    since_s: float = 0.0
 
 
-def with_stacks(records: Iterator[Record | None]) -> Iterator[Record | None]:
+def with_stacks(
+    records: Iterator[Record | None], clock: Callable[[], float] = time.monotonic
+) -> Iterator[Record | None]:
     """The records in their order, each event followed by its stack. None is the end of a block that was read at once.
 
     A stack follows its event in the CPU's buffer, but the trace merges the buffers: other CPUs' events come between. An
-    event has no stack when its CPU goes on to another event, or when two blocks have ended since it came.
+    event has no stack when its CPU goes on to another event, or when none has come for seconds of `clock`.
     """
     waiting: deque[_Waiting] = deque()
     for record in records:
@@ -32,11 +38,11 @@ def with_stacks(records: Iterator[Record | None]) -> Iterator[Record | None]:
             case Event():
                 if entry := _open_event(waiting, record.origin.cpu):
                     entry.is_ready = True
-                waiting.append(_Waiting(record))
+                waiting.append(_Waiting(record, since_s=clock()))
             case None:
+                now_s = clock()
                 for entry in waiting:
-                    entry.block_ends += 1
-                    entry.is_ready = entry.is_ready or entry.block_ends > 1
+                    entry.is_ready = entry.is_ready or now_s - entry.since_s > _PATIENCE_S
             case _:
                 waiting.append(_Waiting(record, is_ready=True))
         yield from _ready(waiting)
