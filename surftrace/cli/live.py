@@ -1,7 +1,6 @@
 """A live trace: the plan applied, its echo lines shown, events printed as they come, the kernel left as it was."""
 
 import gc
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from surftrace.cli.options import Options
 from surftrace.compiler.plan import build_plan
 from surftrace.compiler.render import echo_lines
 from surftrace.compiler.resolved import Resolved
-from surftrace.kernel.machine import machine_named
+from surftrace.compiler.values import ByteOrder
 from surftrace.output.color import Paint, Role
 from surftrace.output.text import make_formatter
 from surftrace.tracing.decode import make_decoder
@@ -25,14 +24,15 @@ from surftrace.tracing.tracefs import Tracefs
 _PATIENCE_S = 1.0
 
 
-def trace(resolved: Resolved, tracefs: Tracefs, options: Options, paint: Paint, error_paint: Paint) -> int:
+def trace(
+    resolved: Resolved, byteorder: ByteOrder, tracefs: Tracefs, options: Options, paint: Paint, error_paint: Paint
+) -> int:
     """Trace until the time, the count or a signal; the result is the exit status."""
     gc.enable()
-    machine = machine_named(options.arch or os.uname().machine)
-    lost: list[int] = []
+    lost = 0
     with interruption() as noted, claimed_instance(tracefs, options.instance) as instance:
-        plan = build_plan(resolved, instance.name, machine.byteorder, options.has_stacks)
-        decode, format_record = make_decoder(plan), make_formatter(machine.byteorder, paint)
+        plan = build_plan(resolved, instance.name, byteorder, options.has_stacks)
+        decode, format_record = make_decoder(plan), make_formatter(byteorder, paint)
         # The pipe closes before the plan is undone: deleting a probe wipes the buffers that it wrote to.
         with applied(plan, instance), opened_pipe(instance) as pipe:
             blocks = read_pipe(pipe, noted, options.time_s, instance.stop_recording)
@@ -46,12 +46,12 @@ def trace(resolved: Resolved, tracefs: Tracefs, options: Options, paint: Paint, 
                         _flush(noted)
                         continue
                     if isinstance(record, Lost):
-                        lost.append(record.count)
+                        lost += record.count
                     _write(f"{format_record(record)}\n", noted)
             except Interrupted:
                 pass  # nobody reads what we write; the kernel is put in order all the same
     if lost:
-        print(f"surftrace: {error_paint(Role.WARNING, 'warning')}: {sum(lost)} events lost", file=sys.stderr)
+        print(f"surftrace: {error_paint(Role.WARNING, 'warning')}: {lost} events lost", file=sys.stderr)
     if noted.signal is None or options.time_s is not None or options.count is not None:
         return 0
     return 128 + noted.signal

@@ -61,7 +61,7 @@ def _run(options: Options, paint: Paint) -> int:
     resolved = _resolve(script, options, RunningKernel(tracefs, options.btfs), paint)
     from surftrace.cli.live import trace  # the live part is not loaded for a dry run
 
-    return trace(resolved, tracefs, options, _paint(options.color, sys.stdout), paint)
+    return trace(resolved, _machine(options).byteorder, tracefs, options, _paint(options.color, sys.stdout), paint)
 
 
 def _read_script(path: str) -> str:

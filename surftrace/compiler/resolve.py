@@ -172,7 +172,8 @@ def _fields_and_condition(
 
 def _find_symbol(probe: Probe, function: FunctionTarget, symbols: Symbols) -> tuple[KernelSymbol, list[Diagnostic]]:
     """The one symbol that a function's name means, and a note where it is not the name that was written."""
-    found = [symbol for symbol in symbols.named(function.name) if symbol.is_code]
+    named = symbols.named(function.name)
+    found = [symbol for symbol in named if symbol.is_code]
     if len(found) == 1:
         return found[0], []
     span = replace(function.span, end=function.span.start + len(function.name))
@@ -190,7 +191,7 @@ def _find_symbol(probe: Probe, function: FunctionTarget, symbols: Symbols) -> tu
         raise CompileError([Diagnostic(probe.source, span, message, (hint,))])
     hints = did_you_mean(nearest(function.name, symbols.function_names()))
     message = f"this kernel has no function '{function.name}'"
-    if symbols.named(function.name):
+    if named:
         message = f"'{function.name}' is a variable, not a function"
     raise CompileError([Diagnostic(probe.source, span, message, hints)])
 

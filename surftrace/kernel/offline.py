@@ -19,7 +19,7 @@ def load_btf(path: str, base: Btf | None = None) -> Btf:
         raise TypeInfoError(f"cannot read {path}: {error.strerror}") from None
     except BtfError as error:
         hint = [_NEEDS_KERNEL] if base is None and "module's BTF" in str(error) else []
-        raise TypeInfoError(_about(path, error), *hint) from None
+        raise TypeInfoError(str(error), *hint) from None
 
 
 def load_btfs(kernel: str, *modules: str) -> list[Btf]:
@@ -33,11 +33,7 @@ def open_types(path: str, *btfs: Btf) -> KernelTypes:
     try:
         return KernelTypes(open_program(btfs))
     except BtfError as error:
-        raise TypeInfoError(_about(path, error)) from None
-
-
-def _about(path: str, error: BtfError) -> str:
-    return str(error) if str(error).startswith(path) else f"{path}: {error}"
+        raise TypeInfoError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,8 @@ def _record(events: Mapping[bytes, _Printed], head: re.Match[bytes], body: bytes
 
 
 def _event(printed: _Printed, origin: Origin, text: bytes) -> Event:
-    place = _PLACE.match(text) if printed.read_fields is not None else None
-    values = printed.read_fields(text[place.end() :]) if place is not None and printed.read_fields else None
+    place = _PLACE.match(text)
+    values = printed.read_fields(text[place.end() :]) if place is not None and printed.read_fields is not None else None
     if place is None or values is None:
         return Event(origin, printed.name, "", (), text)
     return Event(origin, printed.name, place["place"].decode(errors="replace"), values, text)

@@ -30,6 +30,7 @@ class RunningKernel:
         self._btf_paths = btf_paths
         self.types = cache(self._types)
         self.symbols = cache(self._symbols)
+        self.event_names = cache(self._event_names)
         self._btfs = cache(self._load_btfs)
 
     def _load_btfs(self) -> list[Btf]:
@@ -63,8 +64,7 @@ class RunningKernel:
         except TracefsError:
             return ()
 
-    def event_names(self) -> tuple[str, ...] | None:
-        """All events, from `available_events`; None without access to tracefs."""
+    def _event_names(self) -> tuple[str, ...] | None:
         if self._tracefs is None:
             return None
         lines = self._tracefs.read("available_events").decode(errors="replace").splitlines()
