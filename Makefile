@@ -26,7 +26,7 @@ format: environment ## ruff format, and what ruff check can fix
 	$(VENV)/ruff check --fix
 
 grammar: environment ## make the parser's tables anew after a change of grammar/probe.lark
-	$(VENV)/python -m surftrace.lang.parse grammar/tables.py
+	$(VENV)/python -m surftrace.lang.tables grammar/tables.py
 
 bench: environment ## measure
 	$(VENV)/python -m tests.bench

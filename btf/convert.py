@@ -19,6 +19,11 @@ from surftrace.btf.records import BtfType, Member, Parameter
 # (tag, kind) -> the complete definition elsewhere, if there is one
 FindDefinition = Callable[[str, drgn.TypeKind], "drgn.Type | None"]
 
+# The type tag of pointers into a process's memory (Linux include/linux/compiler_types.h, BTF_TYPE_TAG), and what a
+# type so tagged is called here, as in `char __user`.
+USER_TAG = "user"
+USER_SUFFIX = "__user"
+
 _QUALIFIERS = {
     Kind.CONST: drgn.Qualifiers.CONST,
     Kind.VOLATILE: drgn.Qualifiers.VOLATILE,
@@ -96,6 +101,9 @@ class Converter:
         return self._types.get(type_id)
 
     def _wrap(self, record: BtfType, target: drgn.Type) -> drgn.Type:
+        if record.kind is Kind.TYPE_TAG and record.name == USER_TAG:
+            # drgn has no type tags: a typedef's name says what the tag did.
+            return self._prog.typedef_type(f"{target.type_name()} {USER_SUFFIX}", target)
         if record.kind in _QUALIFIERS:
             return target.qualified(target.qualifiers | _QUALIFIERS[record.kind])
         if record.kind is Kind.PTR:

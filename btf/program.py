@@ -63,6 +63,15 @@ class BtfProgram:
         """Names of all variables."""
         return self._names((Kind.VAR,))
 
+    def enumerator(self, name: str) -> int | None:
+        """The value of the first enumerator of this name, whatever its enum."""
+        for converter in self._converters:
+            for type_id in converter.btf.find_enumerator(name):
+                for enumerator in converter.btf.type(type_id).enumerators:
+                    if enumerator.name == name:
+                        return enumerator.value
+        return None
+
     def types_named(self, kind: drgn.TypeKind, name: str) -> tuple[drgn.Type, ...]:
         """Every definition of this name, else its first declaration; `prog.type` gives the first."""
         found = self._candidates(kind, name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from bisect import bisect_right
 from collections.abc import Collection, Iterator
 from struct import pack
 from typing import NamedTuple
@@ -149,6 +150,20 @@ class Btf:
         offsets = self._offsets_of(name.encode(errors="replace"))
         indexes = self._indexes_of(offsets) if len(offsets) <= _MANY_OFFSETS else self._indexes_of_many(offsets)
         return sorted(self.first_id + index for index in indexes if self._kind(index) in kinds)
+
+    def find_enumerator(self, name: str) -> list[int]:
+        """Ids of this BTF's enums (not of its base) that have an enumerator of this name, in file order."""
+        words = self._words.tobytes()
+        found = set()
+        for offset in self._offsets_of(name.encode(errors="replace")):
+            key = pack("=I", offset)
+            at = words.find(key)
+            while at >= 0:
+                if at % WORD_SIZE == 0:
+                    found.add(bisect_right(self._record_starts, at // WORD_SIZE) - 1)
+                at = words.find(key, at + 1)
+        kinds = (Kind.ENUM, Kind.ENUM64)
+        return [self.first_id + index for index in sorted(found) if self._kind(index) in kinds]
 
     def _indexes_of(self, offsets: list[int]) -> Iterator[int]:
         packed_names = self._name_offsets

@@ -2,14 +2,17 @@
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from surftrace.cli.options import Options
-from surftrace.compiler.plan import build_plan
+from surftrace.cli.report import report_diagnostics
+from surftrace.compiler.plan import Plan, build_plan
 from surftrace.compiler.render import echo_lines
 from surftrace.compiler.resolved import Resolved
 from surftrace.compiler.values import ByteOrder
+from surftrace.lang.source import Diagnostic
 from surftrace.output.color import Paint, Role
 from surftrace.output.text import make_formatter
 from surftrace.tracing.decode import make_decoder
@@ -34,7 +37,8 @@ def trace(
         plan = build_plan(resolved, instance.name, byteorder, options.has_stacks)
         decode, format_record = make_decoder(plan), make_formatter(byteorder, paint)
         # The pipe closes before the plan is undone: deleting a probe wipes the buffers that it wrote to.
-        with applied(plan, instance), opened_pipe(instance) as pipe:
+        with applied(plan, instance) as refused, opened_pipe(instance) as pipe:
+            _report_refused(refused, plan, error_paint)
             blocks = read_pipe(pipe, noted, options.time_s, instance.stop_recording)
             records = (record for block in blocks for record in (*decode(block), None))
             try:
@@ -55,6 +59,16 @@ def trace(
     if noted.signal is None or options.time_s is not None or options.count is not None:
         return 0
     return 128 + noted.signal
+
+
+def _report_refused(refused: Sequence[Diagnostic], plan: Plan, paint: Paint) -> None:
+    """Say how much of a glob the kernel did not take, and why the first."""
+    if refused:
+        count = sum(step.is_optional for step in plan.steps)
+        message = f"the kernel refuses {len(refused)} of {count} functions: they are left out"
+        hint = f"the first one: {refused[0].message.removeprefix('the kernel refuses this: ')}"
+        hints = (hint, *refused[0].hints)
+        report_diagnostics((replace(refused[0], message=message, hints=hints, severity="warning"),), sys.stderr, paint)
 
 
 def _write(text: str, noted: Interruption) -> None:

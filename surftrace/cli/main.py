@@ -15,6 +15,7 @@ from surftrace.compiler.resolved import Resolved
 from surftrace.errors import SurftraceError
 from surftrace.kernel.machine import Machine, machine_named
 from surftrace.kernel.offline import OfflineKernel
+from surftrace.kernel.symbols import read_symbols
 from surftrace.kernel.target import Kernel, Target
 from surftrace.lang.script import Script, parse_script
 from surftrace.output.color import Paint, colored, plain
@@ -77,8 +78,7 @@ def _compile_only(options: Options, script: Script, paint: Paint) -> int:
     if not options.btfs and _machine(options) != machine_named(os.uname().machine):
         raise UsageError("the types of this machine's kernel are not those of another", "give its BTF with -b FILE")
     tracefs = _accessible_tracefs()
-    kernel: Kernel = OfflineKernel.from_btf(*options.btfs) if options.btfs else RunningKernel(tracefs)
-    plan = _plan(_resolve(script, options, kernel, paint), options, options.instance or SHELL_NAME)
+    plan = _plan(_resolve(script, options, _kernel(options, tracefs), paint), options, options.instance or SHELL_NAME)
     if options.output is not None:
         comments = tuple(probe.source.text[probe.span.start : probe.span.end] for probe in script.probes)
         _write_script(options.output, shell_script(plan, comments))
@@ -87,6 +87,13 @@ def _compile_only(options: Options, script: Script, paint: Paint) -> int:
     for line in echo_lines(plan, root):
         print(line)
     return 0
+
+
+def _kernel(options: Options, tracefs: Tracefs | None) -> Kernel:
+    """The kernel of the files that were given; the running one where its types were not."""
+    if options.btfs:
+        return OfflineKernel.from_btf(*options.btfs, release=options.kernel, symbols_path=options.symbols)
+    return RunningKernel(tracefs, symbols=read_symbols(options.symbols) if options.symbols is not None else None)
 
 
 def _accessible_tracefs() -> Tracefs | None:

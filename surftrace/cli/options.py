@@ -46,6 +46,8 @@ class Options:
     output: str | None
     btfs: tuple[str, ...]
     arch: str | None
+    kernel: str | None
+    symbols: str | None
     instance: str | None
     time_s: float | None
     count: int | None
@@ -71,9 +73,21 @@ def parse_options(argv: Sequence[str]) -> Options:
         raise UsageError("-o writes a script, -S prints one: choose one of them")
     if chosen.output is not None and (chosen.time_s is not None or chosen.count is not None):
         raise UsageError("the script of -o runs until it is stopped: it takes no -t and no -c")
+    _check_target(chosen)
     for name in ("expressions", "files", "btfs"):
         setattr(chosen, name, tuple(getattr(chosen, name)))
     return Options(**vars(chosen))
+
+
+def _check_target(chosen: argparse.Namespace) -> None:
+    """Refuse what is for another kernel where a trace asks the running one."""
+    is_trace = not chosen.is_dry_run and chosen.output is None
+    for option, value in (("--kernel", chosen.kernel), ("--symbols", chosen.symbols)):
+        if value is not None and is_trace:
+            message = f"{option} is for another kernel: a trace asks the running one itself"
+            raise UsageError(message, "print the commands with -S, or write them with -o")
+    if chosen.kernel is not None and not chosen.btfs:
+        raise UsageError("--kernel needs the types of that kernel", "give its BTF with -b FILE")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
         help="types from FILE: raw BTF, or a vmlinux with it; once more for each .ko",
     )
     add("-a", "--arch", metavar="ARCH", help="compile for x86_64 or aarch64")
+    add("--kernel", metavar="RELEASE", help="with -b: compile for what Linux RELEASE can do, such as 5.10")
+    add("--symbols", metavar="FILE", help="check names against FILE: a System.map or a copy of /proc/kallsyms")
     add("--instance", type=_instance, metavar="NAME", help="name of the tracefs instance and probe group")
     add("-t", "--time", dest="time_s", type=_seconds, metavar="SECONDS", help="stop after SECONDS")
     add("-c", "--count", type=_count, metavar="N", help="stop after N events")

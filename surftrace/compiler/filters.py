@@ -1,73 +1,53 @@
 """Filters: comparisons as written in, comparisons as the kernel makes them out; what it would do wrong is an error."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from surftrace.compiler.bytewise import ordered, same_bits
+from surftrace.compiler.fetch import Fetch
+from surftrace.compiler.operands import COMMON_OPERANDS, Bytes, Number, Opaque, Operand, Text, Unknown
 from surftrace.compiler.resolved import AllOf, AnyOf, Condition, NoneOf, Test
 from surftrace.compiler.scope import collect, listed
-from surftrace.compiler.values import ByteOrder, Prefix, integer, read_number
+from surftrace.compiler.values import ByteOrder, Prefix, integer, read_network, read_number
 from surftrace.kernel.types import nearest
 from surftrace.lang import syntax
+from surftrace.lang.printing import print_expr
 from surftrace.lang.source import CompileError, Diagnostic, Source, Span, did_you_mean
 from surftrace.lang.syntax import Comparison
 
 # Linux kernel/trace/trace_events_filter.c: MAX_FILTER_STR_VAL is 256 with its terminator.
 MAX_STRING = 255
 
-_STRING_OPERATORS = (Comparison.EQUAL, Comparison.NOT_EQUAL, Comparison.GLOB)
+_STRING_OPERATORS = (Comparison.EQUAL, Comparison.NOT_EQUAL, Comparison.MATCH)
+_EQUALITIES = (Comparison.EQUAL, Comparison.NOT_EQUAL)
 _ORDERED = (Comparison.LESS, Comparison.LESS_EQUAL, Comparison.GREATER, Comparison.GREATER_EQUAL)
+_WORDS = {"true": 1, "false": 0, "NULL": 0}
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
-    """A field that the kernel compares as a number of that many bits. `is_bit_field`: stored without its sign."""
+class Surroundings:
+    """What a filter's comparisons may use besides the probe's own fields.
 
-    bits: int
-    is_signed: bool
-    prefix: Prefix | None = None
-    is_bit_field: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A field that the kernel compares as a string."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opaque:
-    """A field that the kernel cannot compare with anything that makes sense: an array, a struct."""
-
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A field with an error of its own: nothing more is said of its comparisons."""
-
-
-Operand = Number | Text | Opaque | Unknown
-
-# What every event has: Linux kernel/trace/trace_events.c, trace_define_generic_fields and trace_define_common_fields.
-COMMON_OPERANDS: Mapping[str, Operand] = {
-    "common_type": Number(16, False),
-    "common_flags": Number(8, False),
-    "common_preempt_count": Number(8, False),
-    "common_pid": Number(32, True),
-    "CPU": Number(32, True),
-    "cpu": Number(32, True),
-    "COMM": Text(),
-    "comm": Text(),
-}
-
-
-def resolve_filter(
-    tree: syntax.Filter, operands: Mapping[str, Operand] | None, source: Source, byteorder: ByteOrder
-) -> Condition:
-    """The filter over these fields; None as operands where the event's fields are not known.
-
-    Raises CompileError with a diagnostic for each comparison that the kernel would refuse or get wrong.
+    `operands` are the fields by name, None where an event's fields are not known; `names` are those of parameters or
+    fields of the event that may be compared besides. `read` tells what the kernel fetches for any other value, `hide`
+    gives the name of a hidden field that holds what is fetched. `enumerator` and `function` look a name up: a
+    function's is its address, or its name where the kernel's filter takes that, or None.
     """
-    resolver = _Resolver(source, operands, byteorder)
+
+    source: Source
+    byteorder: ByteOrder
+    operands: Mapping[str, Operand] | None
+    names: Collection[str]
+    read: Callable[[syntax.Compare], tuple[Fetch, Operand]]
+    hide: Callable[[Fetch, Span], str]
+    enumerator: Callable[[str], int | None]
+    function: Callable[[str], int | str | None]
+
+
+def resolve_filter(tree: syntax.Filter, surroundings: Surroundings) -> Condition:
+    """The filter as the kernel's. CompileError with a diagnostic for each comparison that it would get wrong."""
+    resolver = _Resolver(surroundings)
     diagnostics: list[Diagnostic] = []
     condition = resolver.condition(tree, diagnostics)
     if condition is None:
@@ -87,106 +67,188 @@ def _glob(pattern: str) -> str:
 
 
 class _Resolver:
-    def __init__(self, source: Source, operands: Mapping[str, Operand] | None, byteorder: ByteOrder) -> None:
-        self.source = source
-        self.operands = operands
-        self.byteorder = byteorder
+    """The walk over one filter."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
 
     def condition(self, tree: syntax.Filter, diagnostics: list[Diagnostic]) -> Condition | None:
-        if isinstance(tree, syntax.Compare):
-            try:
-                return self.compare(tree)
-            except CompileError as error:
-                collect(error, diagnostics)
-                return None
-        if isinstance(tree, syntax.Not):
-            inner = self.condition(tree.operand, diagnostics)
-            return None if inner is None else NoneOf(inner)
-        operands = [self.condition(operand, diagnostics) for operand in tree.operands]
-        known = tuple(operand for operand in operands if operand is not None)
-        if len(known) < len(operands):
-            return None
-        return AllOf(known) if isinstance(tree, syntax.And) else AnyOf(known)
+        match tree:
+            case syntax.Compare():
+                try:
+                    return self.compare(tree)
+                except CompileError as error:
+                    collect(error, diagnostics)
+                    return None
+            case syntax.Not():
+                operand = self.condition(tree.operand, diagnostics)
+                return operand and NoneOf(operand)
+            case syntax.And() | syntax.Or():
+                operands = [self.condition(operand, diagnostics) for operand in tree.operands]
+                known = tuple(operand for operand in operands if operand is not None)
+                if len(known) < len(operands):
+                    return None
+                return AllOf(known) if isinstance(tree, syntax.And) else AnyOf(known)
 
     def compare(self, tree: syntax.Compare) -> Condition:
-        operand = self.operand(tree)
+        name, operand = self.left(tree)
         match operand:
             case Text():
-                return self.compare_text(tree)
-            case Number():
-                return self.compare_number(tree, operand)
+                return self.compare_text(tree, name)
+            case Number(prefix=None):
+                return self.compare_number(tree, name, operand)
+            case Number(prefix=prefix) | Bytes(prefix=prefix):
+                assert prefix is not None
+                return self.compare_bytes(tree, name, operand, prefix)
             case Unknown():
-                return Test(tree.field, tree.operator, 0, False, tree.span)
+                return Test(name(), tree.operator, 0, False, tree.span)
             case Opaque(what):
-                raise self.fail(tree.field_span, f"'{tree.field}' is {what}: the kernel cannot compare it")
+                raise self.fail(tree.left.span, f"'{print_expr(tree.left)}' is {what}: the kernel cannot compare it")
 
-    def operand(self, tree: syntax.Compare) -> Operand:
-        if self.operands is None:
+    def left(self, tree: syntax.Compare) -> tuple[Callable[[], str], Operand]:
+        """What is compared: one of the probe's fields by its name, else any value, whose field is made when needed."""
+        operands = self.surroundings.operands
+        if not isinstance(tree.left, syntax.Name):
+            return self.value(tree)
+        name = tree.left.name
+        if operands is None:
             # The event's fields are not known here: what was written tells the type, the kernel checks it.
             number = Number(64, tree.literal.text.startswith("-"))
-            return Text() if self.is_text(tree.literal) else COMMON_OPERANDS.get(tree.field, number)
-        operand = self.operands.get(tree.field)
-        if operand is None:
-            names = [*(name for name in self.operands if name not in COMMON_OPERANDS), "common_pid", "CPU", "COMM"]
-            hints = did_you_mean(nearest(tree.field, self.operands)) or (f"there are {listed(names, 16)}",)
-            raise self.fail(tree.field_span, f"no field '{tree.field}' to filter on", *hints)
-        return operand
+            return lambda: name, Text() if _is_text(tree.literal) else COMMON_OPERANDS.get(name, number)
+        if name in operands:
+            return lambda: name, operands[name]
+        if name in self.surroundings.names:
+            return self.value(tree)
+        names = [*(other for other in operands if other not in COMMON_OPERANDS), "common_pid", "CPU", "COMM"]
+        names.extend(self.surroundings.names)
+        hints = did_you_mean(nearest(name, names)) or (f"there are {listed(names, 16)}",)
+        raise self.fail(tree.left.span, f"no field '{name}' to filter on", *hints)
 
-    def is_text(self, literal: syntax.Literal) -> bool:
-        return bool(literal.quote) and not (literal.quote == "'" and len(literal.text) == 1)
+    def value(self, tree: syntax.Compare) -> tuple[Callable[[], str], Operand]:
+        fetch, operand = self.surroundings.read(tree)
+        return lambda: self.surroundings.hide(fetch, tree.left.span), operand
 
-    def compare_text(self, tree: syntax.Compare) -> Condition:
-        literal = tree.literal
+    def compare_text(self, tree: syntax.Compare, name: Callable[[], str]) -> Condition:
+        literal, shown = tree.literal, print_expr(tree.left)
         if tree.operator not in _STRING_OPERATORS:
-            raise self.fail(tree.operator_span, f"'{tree.field}' is a string: it compares with ==, != and ~")
+            raise self.fail(tree.operator_span, f"'{shown}' is a string: it compares with ==, != and ~")
         if not literal.quote:
             hint = f'quote it: "{literal.text}"'
-            raise self.fail(literal.span, f"'{tree.field}' is a string, {literal.text} is none", hint)
+            raise self.fail(literal.span, f"'{shown}' is a string, {literal.text} is none", hint)
         if len(literal.text.encode(errors="surrogateescape")) > MAX_STRING:
             raise self.fail(literal.span, f"the kernel compares strings of at most {MAX_STRING} bytes")
         if not literal.text.isprintable():
             raise self.fail(literal.span, "the kernel's filter takes no control characters in a string")
-        text = _glob(literal.text) if tree.operator is Comparison.GLOB else literal.text
-        return Test(tree.field, tree.operator, text, False, tree.span)
+        text = _glob(literal.text) if tree.operator is Comparison.MATCH else literal.text
+        return Test(name(), tree.operator, text, False, tree.span)
 
-    def compare_number(self, tree: syntax.Compare, number: Number) -> Condition:
-        literal = tree.literal
-        if tree.operator is Comparison.GLOB:
-            raise self.fail(tree.operator_span, f"'{tree.field}' is a number: ~ matches strings")
-        prefix = number.prefix
-        if prefix is not None and prefix.size > 1 and tree.operator in _ORDERED:
-            message = f"'{tree.field}' holds bytes in network order: the kernel cannot tell which is larger"
-            raise self.fail(tree.operator_span, message, "compare with == or !=")
+    def compare_number(self, tree: syntax.Compare, name: Callable[[], str], number: Number) -> Condition:
+        literal, shown = tree.literal, print_expr(tree.left)
+        if tree.operator is Comparison.MATCH:
+            raise self.fail(tree.operator_span, f"'{shown}' is a number: ~ matches strings")
+        if number.addend and tree.operator not in _EQUALITIES:
+            raise self.fail(
+                tree.operator_span, f"'{shown}' is an address that nobody reads: it compares with == and !="
+            )
         try:
-            constant = self.constant(tree, number)
+            value = self.number(tree, number)
+            if isinstance(value, str):
+                if tree.operator not in _EQUALITIES:
+                    raise ValueError(f"'{value}' is a function: it compares with == and !=")
+                return Test(name(), tree.operator, value, False, tree.span, is_function=True)
+            constant = self.checked(tree, value, number)
+        except ValueError as error:
+            raise self.fail(literal.span, str(error), *self.names_like(literal, number)) from None
+        return Test(name(), tree.operator, constant, "x" in literal.text.lower()[:3], tree.span)
+
+    def compare_bytes(
+        self, tree: syntax.Compare, name: Callable[[], str], operand: Number | Bytes, prefix: Prefix
+    ) -> Condition:
+        literal, shown = tree.literal, print_expr(tree.left)
+        byteorder = self.surroundings.byteorder
+        is_equal = tree.operator is Comparison.EQUAL
+        if tree.operator is Comparison.MATCH or (tree.operator is Comparison.BITS and isinstance(operand, Bytes)):
+            message = f"'{shown}' is {prefix.meaning}: it compares with == != < <= > >="
+            raise self.fail(tree.operator_span, message)
+        fetch = operand.fetch
+        assert fetch is not None
+        try:
+            if literal.quote:
+                raise ValueError(f"'{shown}' is {prefix.meaning}, not a string")
+            if "/" in literal.text and prefix.has_networks:
+                data, bits = read_network(prefix, literal.text)
+            else:
+                data, bits = prefix.read(literal.text), 8 * prefix.size
         except ValueError as error:
             raise self.fail(literal.span, str(error)) from None
-        is_hexadecimal = "x" in literal.text.lower() or (prefix is not None and prefix.text == "ip_")
-        return Test(tree.field, tree.operator, constant, is_hexadecimal, tree.span)
+        if bits < 8 * prefix.size and tree.operator not in _EQUALITIES:
+            raise self.fail(tree.operator_span, f"'{shown}' is in a network or not: it compares with == and !=")
+        if tree.operator in _ORDERED:
+            return self.compare_order(tree, fetch, data)
+        if isinstance(operand, Bytes) or bits < 8 * prefix.size:
+            return same_bits(fetch, data, bits, byteorder, self.hide(tree), tree.span, is_equal)
+        constant = read_number(prefix, literal.text, byteorder)
+        is_hexadecimal = "x" in literal.text.lower() or prefix.text == "ip_"
+        return Test(name(), tree.operator, constant, is_hexadecimal, tree.span)
 
-    def constant(self, tree: syntax.Compare, number: Number) -> int:
-        literal = tree.literal
+    def compare_order(self, tree: syntax.Compare, fetch: Fetch, data: bytes) -> Condition:
+        result = ordered(fetch, tree.operator, data, self.surroundings.byteorder, self.hide(tree), tree.span)
+        if isinstance(result, bool):
+            raise self.fail(tree.span, f"this is {'always' if result else 'never'} so")
+        return result
+
+    def hide(self, tree: syntax.Compare) -> Callable[[Fetch], str]:
+        return lambda fetch: self.surroundings.hide(fetch, tree.span)
+
+    def number(self, tree: syntax.Compare, number: Number) -> int | str:
+        """The number that the right side stands for, or the name of a function."""
+        literal, shown = tree.literal, print_expr(tree.left)
         if literal.quote:
-            if self.is_text(literal):
-                raise ValueError(f"'{tree.field}' is a number, not a string")
-            value = ord(literal.text)
-            if value > 127:
+            if _is_text(literal):
+                raise ValueError(f"'{shown}' is a number, not a string")
+            if ord(literal.text) > 127:
                 raise ValueError(f"'{literal.text}' is more than one byte")
-        elif number.prefix is not None:
-            return read_number(number.prefix, literal.text, self.byteorder)
-        else:
-            value = integer(literal.text)
-        low, high = (
-            (-(1 << number.bits - 1), (1 << number.bits - 1) - 1) if number.is_signed else (0, (1 << number.bits) - 1)
-        )
+            return ord(literal.text)
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", literal.text):
+            return integer(literal.text)
+        for value, name in number.enumerators:
+            if name == literal.text:
+                return value
+        if literal.text in _WORDS:
+            return _WORDS[literal.text]
+        value_of_name = self.surroundings.enumerator(literal.text)
+        if value_of_name is not None:
+            return value_of_name
+        is_pointer = number.bits == 64 and not number.is_signed and not number.is_bit_field
+        function = self.surroundings.function(literal.text) if is_pointer else None
+        if function is None:
+            raise ValueError(f"'{literal.text}' is not a number, nor the name of one")
+        return function
+
+    def checked(self, tree: syntax.Compare, value: int, number: Number) -> int:
+        """The constant for the kernel: it does not look whether the field can hold it at all."""
+        bits, shown = number.bits, print_expr(tree.left)
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if number.is_signed else (0, (1 << bits) - 1)
         if not low <= value <= high:
             sign = "signed" if number.is_signed else "unsigned"
-            raise ValueError(f"'{tree.field}' has {number.bits} {sign} bits: {literal.text} does not fit")
+            raise ValueError(f"'{shown}' has {bits} {sign} bits: {tree.literal.text} does not fit")
         if number.is_bit_field and number.is_signed:
             if tree.operator in _ORDERED:
-                raise ValueError(f"'{tree.field}' is a signed bit field: it compares with == and !=")
-            return value & (1 << number.bits) - 1
-        return value
+                raise ValueError(f"'{shown}' is a signed bit field: it compares with == and !=")
+            return value & (1 << bits) - 1
+        return value - number.addend & (1 << 64) - 1 if number.addend else value
+
+    def names_like(self, literal: syntax.Literal, number: Number) -> tuple[str, ...]:
+        """The hint with the names that a value of this type may have."""
+        names = [name for _, name in number.enumerators]
+        if literal.quote or not names:
+            return ()
+        return did_you_mean(nearest(literal.text, names)) or (f"its values are {listed(names)}",)
 
     def fail(self, span: Span, message: str, *hints: str) -> CompileError:
-        return CompileError([Diagnostic(self.source, span, message, tuple(hints))])
+        return CompileError([Diagnostic(self.surroundings.source, span, message, tuple(hints))])
+
+
+def _is_text(literal: syntax.Literal) -> bool:
+    """Is this a string, and no character in single quotes?"""
+    return bool(literal.quote) and not (literal.quote == "'" and len(literal.text) == 1)

@@ -1,6 +1,5 @@
 """`Resolved` in, `Plan` out: the writes to tracefs, each with its undo and the way back to the user's text."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from surftrace.compiler.fetch import render_fetch
@@ -10,6 +9,15 @@ from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import Kind
 
 KPROBE_EVENTS = "kprobe_events"
+
+# Where each kind of probe is defined: the older file where one takes it, which every kernel has.
+_DEFINITION_FILES = {
+    Kind.ENTRY: KPROBE_EVENTS,
+    Kind.RETURN: KPROBE_EVENTS,
+    Kind.EVENT: "dynamic_events",
+    Kind.USER_ENTRY: "uprobe_events",
+    Kind.USER_RETURN: "uprobe_events",
+}
 
 # Linux kernel/trace/trace.c: trace_parse_run_command takes WRITE_BUFSIZE (4096) with the line's end and terminator;
 # a filter goes into one page.
@@ -28,26 +36,32 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line written to a file below the tracefs root. `undo` is the write that takes it back."""
+    """A line written to a file below the tracefs root. `undo` is the write that takes it back.
+
+    `event` names the event of ours that it is about. `is_optional`: the kernel may refuse it, and then all else about
+    that event is left out.
+    """
 
     path: str
     text: str
     is_append: bool = False
     undo: "Step | None" = None
     marks: tuple[Mark, ...] = ()
+    event: str = ""
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TracedEvent:
     """An event that the plan enables, as the trace names it, with the fields it prints in this order.
 
-    `fields` is empty for the kernel's own events, whose text is theirs.
+    `fields` is empty for the kernel's own events, whose text is theirs (`is_ours` is false).
     """
 
     system: str
     name: str
-    kind: Kind
     fields: tuple[Field, ...]
+    is_ours: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +86,35 @@ def build_plan(resolved: Resolved, instance: str, byteorder: ByteOrder, has_stac
     Raises CompileError where a command is longer than the kernel takes.
     """
     folder = f"instances/{instance}"
-    events = tuple(_events(resolved.probes, instance))
+    events = tuple(_event(probe, instance) for probe in resolved.probes)
+    # Many probes are switched on together: one by one would take seconds.
+    is_enabled_as_group = any(probe.is_one_of_many for probe in resolved.probes)
     steps: list[Step] = []
     for probe, event in zip(resolved.probes, events, strict=True):
         event_folder = f"{folder}/events/{event.system}/{event.name}"
-        if probe.kind is not Kind.EVENT:
+        own_name = event.name if event.is_ours else ""
+        if event.is_ours:
             steps.append(_definition(probe, event))
         if probe.condition is not None:
-            steps.append(_filter(probe, probe.condition, event_folder))
-        steps.append(Step(f"{event_folder}/enable", "1", undo=Step(f"{event_folder}/enable", "0")))
+            steps.append(_filter(probe, probe.condition, event_folder, own_name))
+        if not (event.is_ours and is_enabled_as_group):
+            steps.append(_enable(event_folder, own_name))
+    if is_enabled_as_group:
+        steps.append(_enable(f"{folder}/events/{instance}", ""))
     steps.append(Step(f"{folder}/options/stacktrace", str(int(has_stacks))))
     steps.append(Step(f"{folder}/tracing_on", "1"))
     return Plan(instance, tuple(steps), events, byteorder, has_stacks)
 
 
-def _events(probes: Sequence[ResolvedProbe], group: str) -> Iterator[TracedEvent]:
-    for number, probe in enumerate(probes):
-        if probe.kind is Kind.EVENT:
-            system, _, name = probe.place.partition("/")
-            yield TracedEvent(system, name, probe.kind, ())
-        else:
-            yield TracedEvent(group, f"f{number}", probe.kind, probe.fields)
+def _event(probe: ResolvedProbe, group: str) -> TracedEvent:
+    if probe.name:
+        return TracedEvent(group, probe.name, probe.fields, True)
+    system, _, name = probe.place.partition("/")
+    return TracedEvent(system, name, (), False)
+
+
+def _enable(folder: str, event: str) -> Step:
+    return Step(f"{folder}/enable", "1", undo=Step(f"{folder}/enable", "0"), event=event)
 
 
 class _Line:
@@ -116,27 +138,30 @@ class _Line:
 
 def _definition(probe: ResolvedProbe, event: TracedEvent) -> Step:
     line = _Line(probe.source)
-    line.add(f"{probe.kind.value}:{event.system}/{event.name} ")
+    line.add(f"{probe.kind.value.lower()}:{event.system}/{event.name} ")
     line.add(probe.place, probe.span)
     for field in probe.fields:
         line.add(" ")
         line.add(f"{field.name}={render_fetch(field.fetch)}", field.span)
     line.check_length("probe definition", probe.span)
-    undo = Step(KPROBE_EVENTS, f"-:{event.system}/{event.name}", is_append=True)
-    return Step(KPROBE_EVENTS, line.text, is_append=True, undo=undo, marks=tuple(line.marks))
+    path = _DEFINITION_FILES[probe.kind]
+    undo = Step(path, f"-:{event.system}/{event.name}", is_append=True)
+    marks = tuple(line.marks)
+    return Step(path, line.text, True, undo, marks, event.name, is_optional=probe.is_one_of_many)
 
 
-def _filter(probe: ResolvedProbe, condition: Condition, event_folder: str) -> Step:
+def _filter(probe: ResolvedProbe, condition: Condition, event_folder: str, event: str) -> Step:
     line = _Line(probe.source)
     _add_condition(line, condition)
     line.check_length("filter", probe.filter_span or probe.span)
-    return Step(f"{event_folder}/filter", line.text, marks=tuple(line.marks))
+    return Step(f"{event_folder}/filter", line.text, marks=tuple(line.marks), event=event)
 
 
 def _add_condition(line: _Line, condition: Condition) -> None:
     match condition:
         case Test():
-            line.add(f"{condition.field}{condition.operator.value}{_constant(condition)}", condition.span)
+            field = f"{condition.field}.function" if condition.is_function else condition.field
+            line.add(f"{field}{condition.operator.value}{_constant(condition)}", condition.span)
         case NoneOf():
             line.add("!(")
             _add_condition(line, condition.operand)
@@ -154,5 +179,7 @@ def _add_condition(line: _Line, condition: Condition) -> None:
 def _constant(test: Test) -> str:
     if isinstance(test.constant, int):
         return hex(test.constant) if test.is_hexadecimal and test.constant >= 0 else str(test.constant)
+    if test.is_function:
+        return test.constant
     quote = "'" if '"' in test.constant else '"'
     return f"{quote}{test.constant}{quote}"

@@ -1,202 +1,174 @@
 """Script and target in, `Resolved` out: every name found, every type known, every mistake told in one run."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from surftrace.btf import BtfError
-from surftrace.compiler.arguments import argument_name_error, resolve_argument
-from surftrace.compiler.filters import COMMON_OPERANDS, Number, Opaque, Operand, Text, Unknown, resolve_filter
-from surftrace.compiler.resolved import Condition, Field, Resolved, ResolvedProbe
+from surftrace.compiler.contents import resolve_contents
+from surftrace.compiler.events import repeated_events, resolve_event
+from surftrace.compiler.places import find_symbol, matches, unknown_function
+from surftrace.compiler.resolved import Resolved, ResolvedProbe
 from surftrace.compiler.scope import Scope, collect, listed
-from surftrace.kernel.formats import EventField
-from surftrace.kernel.symbols import KernelSymbol, Symbols
+from surftrace.kernel.symbols import KernelSymbol
 from surftrace.kernel.target import Target
-from surftrace.kernel.types import KernelTypes, nearest
 from surftrace.lang.script import Script
-from surftrace.lang.source import CompileError, Diagnostic, Span, did_you_mean
-from surftrace.lang.syntax import EventTarget, FunctionTarget, Kind, Probe
-
-# Linux kernel/trace/trace_probe.h: MAX_TRACE_ARGS. 5.10 and 6.1 drop what is over it in silence.
-MAX_ARGUMENTS = 128
+from surftrace.lang.source import CompileError, Diagnostic, Span
+from surftrace.lang.syntax import (
+    AddressTarget,
+    EventTarget,
+    FunctionTarget,
+    Kind,
+    LineTarget,
+    PatternTarget,
+    Probe,
+    UserTarget,
+)
 
 # No function of any kernel comes near.
 MAX_FUNCTION_SIZE = 1 << 31
 
-_KPROBE_OPERANDS: Mapping[Kind, Mapping[str, Operand]] = {
-    Kind.ENTRY: {"__probe_ip": Number(64, False)},
-    Kind.RETURN: {"__probe_func": Number(64, False), "__probe_ret_ip": Number(64, False)},
-    Kind.EVENT: {},
-}
 
+def resolve(script: Script, target: Target, has_guards: bool = True) -> Resolved:
+    """What the script means on this kernel. Raises CompileError with all diagnostics of all probes.
 
-def resolve(script: Script, target: Target) -> Resolved:
-    """What the script means on this kernel. Raises CompileError with all diagnostics of all probes."""
+    Without guards, numbers that could not be read show and match what an earlier event left behind.
+    """
     probes: list[ResolvedProbe] = []
     diagnostics = list(script.errors)
     warnings: list[Diagnostic] = []
-    for probe in script.probes:
+    for number, probe in enumerate(script.probes):
         try:
-            probes.append(_probe(probe, target, warnings))
+            probes.extend(_Resolver(probe, f"f{number}", target, has_guards, warnings).resolve())
         except CompileError as error:
             collect(error, diagnostics)
         except BtfError as error:  # damage that shows only when a type is looked at
             message = f"the kernel's type information is damaged: {error}"
             diagnostics.append(Diagnostic(probe.source, probe.target.span, message))
-    diagnostics.extend(_repeated_events(script))
+    diagnostics.extend(repeated_events(script))
     if diagnostics:
         raise CompileError(sorted(diagnostics, key=lambda each: (script.sources.index(each.source), each.span.start)))
     return Resolved(tuple(probes), tuple(warnings))
 
 
-def _repeated_events(script: Script) -> Iterable[Diagnostic]:
-    """An event has one filter in an instance, so it can be traced once."""
-    seen: set[tuple[str, str]] = set()
-    for probe in script.probes:
-        if isinstance(probe.target, EventTarget):
-            event = (probe.target.system, probe.target.name)
-            if event in seen:
-                message = f"{event[0]}/{event[1]} is traced by an earlier probe already"
-                hint = "an event has one filter: join the two with ||"
-                yield Diagnostic(probe.source, probe.target.span, message, (hint,))
-            seen.add(event)
+class _Resolver:
+    """One probe and its surroundings. `name` is that of its own event in the group."""
+
+    def __init__(self, probe: Probe, name: str, target: Target, has_guards: bool, warnings: list[Diagnostic]) -> None:
+        self.probe = probe
+        self.name = name
+        self.target = target
+        self.has_guards = has_guards
+        self.warnings = warnings
+
+    def resolve(self) -> Iterable[ResolvedProbe]:
+        """The probe; of a glob, one for each match."""
+        match self.probe.target:
+            case EventTarget() as event:
+                return [resolve_event(self.probe, event, self.name, self.target, self.has_guards, self.warnings)]
+            case FunctionTarget() as function:
+                return [self.function(function)]
+            case PatternTarget() as pattern:
+                return self.pattern(pattern)
+            case AddressTarget() as address:
+                return [self.address(address)]
+            case LineTarget():
+                raise self.fail("lines are not known without DWARF", "name an offset: p FUNCTION+0x10")
+            case UserTarget():
+                raise self.fail("programs and libraries are not probed yet")
+
+    def fail(self, message: str, *hints: str) -> CompileError:
+        """The error about the probe's target."""
+        return CompileError([Diagnostic(self.probe.source, self.probe.target.span, message, hints)])
+
+    def function(self, function: FunctionTarget) -> ResolvedProbe:
+        """A probe on one function."""
+        if function.byte_offset >= MAX_FUNCTION_SIZE:
+            raise self.fail("no function is that long")
+        symbols = self.target.kernel.symbols()
+        symbol = KernelSymbol(function.name, function.module, True)
+        if symbols is not None:
+            symbol, notes = find_symbol(self.probe.source, function, symbols)
+            self.warnings.extend(notes)
+        types = self.target.kernel.types(symbol.module)
+        if symbols is None and types.function(_plain(symbol.name)) is None:
+            self.warnings.append(unknown_function(self.probe.source, function, types))
+        if self.probe.kind is Kind.RETURN and function.byte_offset:
+            hint = f"write r {function.name}, or p {function.name}+{function.byte_offset:#x}"
+            raise self.fail("a return probe watches a whole function, not a place inside it", hint)
+        # The module is named where the user named it: the kernel finds other functions by their name alone.
+        return self.at(symbol, function.byte_offset, f"{function.module}:" if function.module else "")
+
+    def at(self, symbol: KernelSymbol, byte_offset: int, module: str = "") -> ResolvedProbe:
+        """A probe on a symbol that is there."""
+        plain_name = _plain(symbol.name)
+        place = f"{module}{symbol.name}" + (f"+{byte_offset:#x}" if byte_offset else "")
+        return self.resolved(place, self.scope(plain_name, byte_offset, symbol.module))
+
+    def address(self, address: AddressTarget) -> ResolvedProbe:
+        """A probe on an address: which function it is in, and whether at its start, is not looked up."""
+        low, high = self.target.machine.kernel_addresses
+        if not low <= address.address < high:
+            raise self.fail(f"{address.address:#x} is no address of the kernel's", f"they begin at {low:#x}")
+        if self.probe.kind is Kind.RETURN:
+            raise self.fail("a return probe watches a whole function", "name it: r FUNCTION")
+        return self.resolved(f"{address.address:#x}", self.scope(f"{address.address:#x}", 0, ""))
+
+    def pattern(self, pattern: PatternTarget) -> list[ResolvedProbe]:
+        """A probe on each function that a glob matches; those that have not the arguments are left out, and counted."""
+        symbols = matches(self.probe.source, pattern, self.target)
+        found: list[ResolvedProbe] = []
+        errors: dict[str, CompileError] = {}
+        notes: list[Diagnostic] = []
+        outer, self.warnings = self.warnings, notes
+        for symbol in symbols:
+            try:
+                probe = self.at(symbol, 0)
+            except CompileError as error:
+                errors[symbol.name] = error
+            else:
+                found.append(replace(probe, name=f"{self.name}_{len(found)}", is_one_of_many=True))
+        self.warnings = outer
+        self.warnings.extend(dict.fromkeys(notes))
+        if not found:
+            raise next(iter(errors.values()))
+        if errors:
+            message = f"{len(errors)} of {len(symbols)} functions are left out: {listed(errors, 4)}"
+            reason = next(iter(errors.values())).diagnostics[0].message
+            span = self.probe.target.span
+            self.warnings.append(Diagnostic(self.probe.source, span, message, (f"the first one: {reason}",), "warning"))
+        return found
+
+    def scope(self, function: str, byte_offset: int, module: str) -> Scope:
+        """What the probe's expressions may name."""
+        kernel = self.target.kernel
+        types = kernel.types(module)
+        return Scope(
+            self.probe.source,
+            self.probe.kind,
+            function,
+            byte_offset,
+            self.target.machine,
+            types,
+            kernel.symbols(),
+            types.function(function),
+            kernel.features,
+        )
+
+    def resolved(self, place: str, scope: Scope) -> ResolvedProbe:
+        """The probe with its arguments and filter."""
+        probe = self.probe
+        fields, condition = resolve_contents(probe, scope, self.has_guards, self.warnings)
+        return ResolvedProbe(
+            probe.kind, self.name, place, fields, condition, probe.source, probe.target.span, filter_span(probe)
+        )
 
 
-def _probe(probe: Probe, target: Target, warnings: list[Diagnostic]) -> ResolvedProbe:
-    if isinstance(probe.target, EventTarget):
-        return _event_probe(probe, probe.target, target, warnings)
-    return _function_probe(probe, probe.target, target, warnings)
-
-
-def _event_probe(probe: Probe, event: EventTarget, target: Target, warnings: list[Diagnostic]) -> ResolvedProbe:
-    place = f"{event.system}/{event.name}"
-    diagnostics: list[Diagnostic] = []
-    names = target.kernel.event_names()
-    if names is not None and place not in names:
-        hints = did_you_mean(nearest(place, names))
-        message = f"this kernel has no event '{place}'"
-        diagnostics.append(Diagnostic(probe.source, event.span, message, hints))
-    if probe.arguments:
-        span = probe.arguments[0].span.to(probe.arguments[-1].span)
-        hint = "leave the arguments out, or probe a function: p FUNCTION NAME=VALUE"
-        message = "an event shows its own fields and takes no arguments"
-        diagnostics.append(Diagnostic(probe.source, span, message, (hint,)))
-    if diagnostics:
-        raise CompileError(diagnostics)
-    condition = None
-    if probe.filter is not None:
-        fields = target.kernel.event_fields(event.system, event.name)
-        operands = None if fields is None else {**COMMON_OPERANDS, **_event_operands(fields)}
-        if operands is None:
-            message = f"the fields of {place} are not known here: nobody checks what they are compared with"
-            warnings.append(Diagnostic(probe.source, probe.filter.span, message, (), "warning"))
-        condition = resolve_filter(probe.filter, operands, probe.source, target.machine.byteorder)
-    return ResolvedProbe(probe.kind, place, (), condition, probe.source, event.span, _filter_span(probe))
-
-
-def _filter_span(probe: Probe) -> Span | None:
+def filter_span(probe: Probe) -> Span | None:
+    """Where the probe's filter is written."""
     return None if probe.filter is None else probe.filter.span
 
 
-def _event_operands(fields: Iterable[EventField]) -> dict[str, Operand]:
-    operands: dict[str, Operand] = {}
-    for field in fields:
-        if field.is_string:
-            operands[field.name] = Text()
-        elif field.is_number:
-            operands[field.name] = Number(field.size * 8, field.is_signed)
-        else:
-            operands[field.name] = Opaque(f"a {field.type}")
-    return operands
-
-
-def _function_probe(
-    probe: Probe, function: FunctionTarget, target: Target, warnings: list[Diagnostic]
-) -> ResolvedProbe:
-    if function.byte_offset >= MAX_FUNCTION_SIZE:
-        raise CompileError([Diagnostic(probe.source, function.span, "no function is that long")])
-    symbols = target.kernel.symbols()
-    symbol = KernelSymbol(function.name, "", True)
-    if symbols is not None:
-        symbol, notes = _find_symbol(probe, function, symbols)
-        warnings.extend(notes)
-    plain_name = re.sub(r"\..*", "", symbol.name)
-    types = target.kernel.types(symbol.module)
-    prototype = types.function(plain_name)
-    if symbols is None and prototype is None:
-        warnings.append(_unknown_function(probe, function, types))
-    if probe.kind is Kind.RETURN and function.byte_offset:
-        hint = f"write r {function.name}, or p {function.name}+{function.byte_offset:#x}"
-        message = "a return probe watches a whole function, not a place inside it"
-        raise CompileError([Diagnostic(probe.source, function.span, message, (hint,))])
-    scope = Scope(probe.source, probe.kind, plain_name, function.byte_offset, target.machine, types, symbols, prototype)
-    fields, condition = _fields_and_condition(probe, scope, warnings)
-    place = symbol.name + (f"+{function.byte_offset:#x}" if function.byte_offset else "")
-    filter_span = _filter_span(probe)
-    return ResolvedProbe(probe.kind, place, fields, condition, probe.source, function.span, filter_span)
-
-
-def _fields_and_condition(
-    probe: Probe, scope: Scope, warnings: list[Diagnostic]
-) -> tuple[tuple[Field, ...], Condition | None]:
-    fields: list[Field] = []
-    operands: dict[str, Operand] = {**COMMON_OPERANDS, **_KPROBE_OPERANDS[probe.kind]}
-    diagnostics: list[Diagnostic] = []
-    names: set[str] = set()
-    for number, assignment in enumerate(probe.arguments):
-        try:
-            if message := argument_name_error(assignment.name, names):
-                raise scope.fail(assignment.name_span, message)
-            if number == MAX_ARGUMENTS:
-                raise scope.fail(assignment.span, f"the kernel takes {MAX_ARGUMENTS} arguments a probe")
-            field, operand, notes = resolve_argument(assignment, scope)
-        except CompileError as error:
-            collect(error, diagnostics)
-            # Its comparisons are not checked: one mistake, one message.
-            operands[assignment.name] = Unknown()
-        else:
-            fields.append(field)
-            operands[assignment.name] = operand
-            warnings.extend(notes)
-        names.add(assignment.name)
-    condition = None
-    if probe.filter is not None:
-        try:
-            condition = resolve_filter(probe.filter, operands, probe.source, scope.machine.byteorder)
-        except CompileError as error:
-            collect(error, diagnostics)
-    if diagnostics:
-        raise CompileError(diagnostics)
-    return tuple(fields), condition
-
-
-def _find_symbol(probe: Probe, function: FunctionTarget, symbols: Symbols) -> tuple[KernelSymbol, list[Diagnostic]]:
-    """The one symbol that a function's name means, and a note where it is not the name that was written."""
-    named = symbols.named(function.name)
-    found = [symbol for symbol in named if symbol.is_code]
-    if len(found) == 1:
-        return found[0], []
-    span = replace(function.span, end=function.span.start + len(function.name))
-    if found:
-        where = listed(symbol.module or "the kernel itself" for symbol in found)
-        message = f"{len(found)} functions have the name {function.name} (in {where}): which one is not clear"
-        raise CompileError([Diagnostic(probe.source, span, message)])
-    clones = symbols.clones(function.name)
-    if len(clones) == 1:
-        message = f"the compiler renamed {function.name}: tracing {clones[0].name}"
-        return clones[0], [Diagnostic(probe.source, span, message, (), "warning")]
-    if clones:
-        message = f"the compiler made {len(clones)} functions of {function.name}"
-        hint = f"name one of {listed(clone.name for clone in clones)}"
-        raise CompileError([Diagnostic(probe.source, span, message, (hint,))])
-    hints = did_you_mean(nearest(function.name, symbols.function_names()))
-    message = f"this kernel has no function '{function.name}'"
-    if named:
-        message = f"'{function.name}' is a variable, not a function"
-    raise CompileError([Diagnostic(probe.source, span, message, hints)])
-
-
-def _unknown_function(probe: Probe, function: FunctionTarget, types: KernelTypes) -> Diagnostic:
-    hints = did_you_mean(nearest(function.name, types.function_names()))
-    message = f"the type information has no function '{function.name}'"
-    return Diagnostic(probe.source, function.span, message, hints, "warning")
+def _plain(name: str) -> str:
+    """The name that the source code has for a symbol, without what the compiler put behind it."""
+    return re.sub(r"\..*", "", name)

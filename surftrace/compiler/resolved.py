@@ -14,7 +14,9 @@ class Field:
     """One value of a probe: what the kernel fetches, and how it is shown.
 
     The kernel prints a bit field as an unsigned decimal: where another form is asked for, `bit_width` and `letter`
-    (`s` or `x`) say which.
+    (`s` or `x`) say which. `enumerators` name values; `addend` is added before the value is shown. A field with a
+    `valid` range is a hidden pointer: where it is outside of that range, fields that have it among their `guards` were
+    not read. Hidden fields are fetched for filters and guards and never shown.
     """
 
     name: str
@@ -23,22 +25,34 @@ class Field:
     span: Span
     bit_width: int | None = None
     letter: str = ""
+    enumerators: tuple[tuple[int, str], ...] = ()
+    addend: int = 0
+    is_hidden: bool = False
+    valid: tuple[int, int] | None = None
+    guards: tuple[str, ...] = ()
 
     @property
     def is_string(self) -> bool:
         """Does the kernel record a string?"""
-        return self.fetch.type == "string" or self.fetch.base == "$comm"
+        return self.fetch.type in ("string", "ustring") or self.fetch.base == "$comm"
+
+    @property
+    def array_length(self) -> int | None:
+        """How many elements the kernel records; None for a value that is no array."""
+        _, bracket, length = self.fetch.type.partition("[")
+        return int(length.rstrip("]")) if bracket else None
 
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """`field operator constant`, as the kernel compares it."""
+    """`field operator constant`, as the kernel compares it. `is_function`: the constant is a function's name."""
 
     field: str
     operator: Comparison
     constant: int | str
     is_hexadecimal: bool
     span: Span
+    is_function: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +81,21 @@ Condition: TypeAlias = Test | NoneOf | AllOf | AnyOf
 
 @dataclass(frozen=True, slots=True)
 class ResolvedProbe:
-    """One probe. `place` is what the kernel is given: `symbol+0x10`, or `system/event`; `span` that of the target."""
+    """One probe. `place` is what the kernel is given: `symbol+0x10`, or `system/event`; `span` that of the target.
+
+    `name` is the probe's own event in the group; of an event that is traced as it is, there is none to define and the
+    name is empty. `is_one_of_many`: a glob's match, which the kernel may refuse without harm.
+    """
 
     kind: Kind
+    name: str
     place: str
     fields: tuple[Field, ...]
     condition: Condition | None
     source: Source
     span: Span
     filter_span: Span | None
+    is_one_of_many: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,22 @@
 """What the expressions of one probe may name: the traced function, its parameters, the types around it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from surftrace.kernel.features import Feature, Features
+from surftrace.kernel.formats import EventField
 from surftrace.kernel.machine import WORD, Machine, ParameterType, Place, place_parameters
 from surftrace.kernel.symbols import Symbols
-from surftrace.kernel.types import KernelTypes, Type, alignment_of, is_aggregate, parameter_names, size_of
+from surftrace.kernel.types import (
+    KernelTypes,
+    Type,
+    TypeInfoError,
+    alignment_of,
+    is_aggregate,
+    parameter_names,
+    size_of,
+)
+from surftrace.lang import syntax
 from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import Kind
 
@@ -22,6 +33,8 @@ class Scope:
     types: KernelTypes
     symbols: Symbols | None
     prototype: Type | None
+    features: Callable[[], Features]
+    event_fields: Mapping[str, EventField] | None = None
 
     def fail(self, span: Span, message: str, *hints: str) -> CompileError:
         """The error to raise about that part of the probe."""
@@ -31,9 +44,35 @@ class Scope:
         """A warning about that part of the probe."""
         return Diagnostic(self.source, span, message, hints, "warning")
 
+    def type_named(self, c_type: syntax.CType) -> Type:
+        """The type that was written; CompileError where this kernel has none of that name."""
+        try:
+            return self.types.named(c_type.text)
+        except TypeInfoError as error:
+            raise self.fail(c_type.span, error.message, *error.hints) from None
+
+    def pointer_to(self, type_: Type) -> Type:
+        """The type of a pointer to a type."""
+        return self.types.program.prog.pointer_type(type_)
+
+    def require(self, feature: Feature, span: Span) -> None:
+        """Raise CompileError where the kernel's probes cannot do this yet."""
+        features = self.features()
+        if not features.has(feature):
+            raise self.fail(span, f"{features.kernel} cannot do {feature.words}: Linux {feature.since} and later can")
+
     def parameters(self) -> list[str | None]:
         """The names of the function's parameters; none where its prototype is not known."""
         return list(parameter_names(self.prototype)) if self.prototype is not None else []
+
+    def names(self) -> list[str]:
+        """What a bare name may be: a parameter, or a field of the event."""
+        return list(self.event_fields or ()) or [name for name in self.parameters() if name]
+
+    def addresses(self) -> tuple[int, int]:
+        """The range of addresses that what is probed may read from: the kernel's, or a process's."""
+        is_user = self.kind in (Kind.USER_ENTRY, Kind.USER_RETURN)
+        return self.machine.user_addresses if is_user else self.machine.kernel_addresses
 
     def places(self) -> list[Place]:
         """Where each parameter is at the function's entry."""

@@ -24,6 +24,9 @@ class Machine:
     returns_large_through_argument: bool
     # Other names people know for a register: `%rdi` for `%di`.
     aliases: dict[str, str]
+    # Half-open ranges of the addresses that a kernel's pointer, or a process's, may have.
+    kernel_addresses: tuple[int, int] = (0xFF00000000000000, 0xFFFFFFFFFFFFF001)
+    user_addresses: tuple[int, int] = (0x1000, 0x00FFFFFFFFFFF000)
 
 
 @dataclass(frozen=True, slots=True)

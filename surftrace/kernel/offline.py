@@ -1,11 +1,12 @@
-"""A kernel that is not this machine's: all that is known of it is a file with its types."""
+"""A kernel that is not this machine's: files with its types and its symbols, and its release, are all that is known."""
 
 from dataclasses import dataclass
 
 from surftrace.btf import Btf, BtfError, load
 from surftrace.btf.program import open_program
+from surftrace.kernel.features import ALL_FEATURES, Features, features_of_release
 from surftrace.kernel.formats import EventField
-from surftrace.kernel.symbols import Symbols
+from surftrace.kernel.symbols import Symbols, read_symbols
 from surftrace.kernel.types import KernelTypes, TypeInfoError
 
 _NEEDS_KERNEL = "give its kernel's first: -b vmlinux -b module.ko"
@@ -38,21 +39,38 @@ def open_types(path: str, *btfs: Btf) -> KernelTypes:
 
 @dataclass(frozen=True, slots=True)
 class OfflineKernel:
-    """A kernel known by its types alone."""
+    """A kernel known by its types, and where they were given by its symbols and its release."""
 
     kernel_types: KernelTypes
+    kernel_features: Features = ALL_FEATURES
+    kernel_symbols: Symbols | None = None
 
     @classmethod
-    def from_btf(cls, kernel: str, *modules: str) -> "OfflineKernel":
-        """The kernel whose BTF is in that file, raw or in an ELF, and its modules', in others."""
-        return cls(open_types(kernel, *load_btfs(kernel, *modules)))
+    def from_btf(
+        cls, kernel: str, *modules: str, release: str | None = None, symbols_path: str | None = None
+    ) -> "OfflineKernel":
+        """The kernel whose BTF is in that file, raw or in an ELF, and its modules', in others.
+
+        `symbols_path` is a System.map or a copy of kallsyms. SurftraceError for a file or a release that is none.
+        """
+        features = features_of_release(release) if release is not None else ALL_FEATURES
+        symbols = read_symbols(symbols_path) if symbols_path is not None else None
+        return cls(open_types(kernel, *load_btfs(kernel, *modules)), features, symbols)
 
     def types(self, module: str = "") -> KernelTypes:
         """The file's types, whatever the module."""
         return self.kernel_types
 
     def symbols(self) -> Symbols | None:
-        """None: a type file has no symbol list."""
+        """The symbols of the file that was given; None where none was."""
+        return self.kernel_symbols
+
+    def features(self) -> Features:
+        """What the release that was given has; all features where none was."""
+        return self.kernel_features
+
+    def traceable(self) -> frozenset[str] | None:
+        """None: only a running kernel tells."""
         return None
 
     def event_fields(self, system: str, name: str) -> tuple[EventField, ...] | None:

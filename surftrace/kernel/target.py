@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from surftrace.kernel.features import Features
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.machine import Machine
 from surftrace.kernel.symbols import Symbols
@@ -18,6 +19,14 @@ class Kernel(Protocol):
 
     def symbols(self) -> Symbols | None:
         """The kernel's symbols; None where they are not known."""
+        ...
+
+    def features(self) -> Features:
+        """The optional forms of probe syntax that the kernel takes; all of them where its release is not known."""
+        ...
+
+    def traceable(self) -> frozenset[str] | None:
+        """The functions that the kernel lets itself trace at their entry, modules' too; None where not known."""
         ...
 
     def event_fields(self, system: str, name: str) -> tuple[EventField, ...] | None:

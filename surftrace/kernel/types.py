@@ -1,5 +1,6 @@
 """Types of one kernel, as drgn types: a thin face over the type source, and questions the compiler asks of a type."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -9,11 +10,14 @@ from drgn import TypeKind
 
 from surftrace.btf.program import BtfProgram
 from surftrace.errors import SurftraceError
+from surftrace.kernel.formats import EventField
 
 Type: TypeAlias = drgn.Type
 
 _AGGREGATES = (TypeKind.STRUCT, TypeKind.UNION)
 _KEYWORDS = {"struct": TypeKind.STRUCT, "union": TypeKind.UNION, "enum": TypeKind.ENUM}
+_USER = "__user"
+_USER_POINTER = re.compile(r"(.*\S)\s*\b__user\s*\*")
 _CHARACTERS = frozenset(("char", "signed char"))
 
 
@@ -52,7 +56,13 @@ class KernelTypes:
         return iter(self.program.functions())
 
     def named(self, text: str) -> Type:
-        """The type of a C type name. TypeInfoError where it is no type name, or none that this kernel has."""
+        """The type of a C type name. TypeInfoError where it is no type name, or none that this kernel has.
+
+        `char __user *` is a pointer to what `is_user` tells.
+        """
+        if match := _USER_POINTER.fullmatch(text.strip()):
+            program = self.program.prog
+            return program.pointer_type(user_type(program, self.named(match[1])))
         try:
             return self.program.prog.type(text)
         except SyntaxError as error:
@@ -61,6 +71,22 @@ class KernelTypes:
             raise TypeInfoError(f"'{text}' is no type: {error}") from None
         except LookupError:
             raise TypeInfoError(f"this kernel has no type '{text}'", *self._like(text)) from None
+
+    def enumerator(self, name: str) -> int | None:
+        """The value of an enumerator of any of the kernel's enums."""
+        return self.program.enumerator(name)
+
+    def of_event_field(self, field: EventField) -> Type:
+        """The type of a trace event's field, as its format file declares it."""
+        program = self.program.prog
+        if field.is_string:
+            if "*" in field.type:
+                return program.pointer_type(program.int_type("char", 1, True))
+            return program.array_type(program.int_type("char", 1, True), field.size)
+        try:
+            return self.named(field.type)
+        except TypeInfoError:
+            return program.int_type(field.type, field.size, field.is_signed)
 
     def _like(self, text: str) -> tuple[str, ...]:
         """A hint with the names nearest to a type name that is not there."""
@@ -108,6 +134,28 @@ def a_spelled(type_: Type) -> str:
 def is_aggregate(type_: Type) -> bool:
     """Is this, below its typedefs, a struct or union?"""
     return underlying(type_).kind in _AGGREGATES
+
+
+def user_type(program: drgn.Program, type_: Type) -> Type:
+    """The type marked as one that lies in a process's memory, not in the kernel's."""
+    return program.typedef_type(f"{spelled(type_)} {_USER}", type_)
+
+
+def is_user(type_: Type) -> bool:
+    """Does this lie in a process's memory?"""
+    while type_.kind == TypeKind.TYPEDEF:
+        if type_.name.endswith(_USER):
+            return True
+        type_ = type_.type
+    return False
+
+
+def enumerators_of(type_: Type) -> tuple[tuple[int, str], ...]:
+    """The values of an enum with their names, each value's first name; none where it is only declared."""
+    names: dict[int, str] = {}
+    for enumerator in (type_.enumerators or ()) if type_.is_complete() else ():
+        names.setdefault(enumerator.value, enumerator.name)
+    return tuple(names.items())
 
 
 def is_char(type_: Type) -> bool:

@@ -17,6 +17,8 @@ class Kind(Enum):
     ENTRY = "p"
     RETURN = "r"
     EVENT = "e"
+    USER_ENTRY = "P"
+    USER_RETURN = "R"
 
 
 class Format(Enum):
@@ -86,7 +88,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """`!(TYPE)base`: the base taken as TYPE."""
+    """`!(TYPE)base`: the base, whatever it is, taken as TYPE."""
 
     type: CType
     operand: "Expr"
@@ -94,11 +96,47 @@ class Cast:
 
 
 @dataclass(frozen=True, slots=True)
-class Packet:
-    """`@(struct HDR *)lN base`: a header in the packet of a `struct sk_buff *`; `layer` 3 where none is written."""
+class Conversion:
+    """`(TYPE)operand`: C's cast, which keeps the value where the type can hold it."""
 
     type: CType
-    layer: int
+    operand: "Expr"
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Dereference:
+    """`*operand`."""
+
+    operand: "Expr"
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressOf:
+    """`&operand`."""
+
+    operand: "Expr"
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerOf:
+    """`container_of(operand, TYPE, member)`; `members` are the names of `member.of.member`."""
+
+    operand: "Expr"
+    type: CType
+    members: tuple[str, ...]
+    member_span: Span = dataclasses.field(compare=False)
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """`@(struct HDR *)lN base`: a header in the packet of a `struct sk_buff *`; layer `l3` where none is written."""
+
+    type: CType
+    layer: str
     skb: "Expr"
     span: Span = dataclasses.field(compare=False)
 
@@ -111,6 +149,7 @@ class Member:
     name: str
     is_arrow: bool
     type: CType | None
+    operator_span: Span = dataclasses.field(compare=False)
     name_span: Span = dataclasses.field(compare=False)
     span: Span = dataclasses.field(compare=False)
 
@@ -125,18 +164,39 @@ class Index:
     span: Span = dataclasses.field(compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """`operand[start:stop]`: the elements from `start` up to the one before `stop`."""
+
+    operand: "Expr"
+    start: int
+    stop: int
+    bounds_span: Span = dataclasses.field(compare=False)
+    span: Span = dataclasses.field(compare=False)
+
+
 Expr: TypeAlias = (
-    Argument | Register | Name | Variable | Symbol | Address | Cast | Packet | Member | Index
+    Argument | Register | Name | Variable | Symbol | Address | Cast | Conversion | Dereference | AddressOf
+    | ContainerOf | Packet | Member | Index | Slice
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
-    """`name=[S|U|X]value`: one argument of a probe."""
+class FetchType:
+    """`:u32`: a type of the kernel's own, after a value."""
 
-    name: str
+    text: str
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`[name=][S|U|X]value[:type]`: one argument of a probe; `name` is None where it was left out."""
+
+    name: str | None
     format: Format | None
     value: Expr
+    type: FetchType | None
     name_span: Span = dataclasses.field(compare=False)
     span: Span = dataclasses.field(compare=False)
 
@@ -151,7 +211,7 @@ class Comparison(Enum):
     GREATER = ">"
     GREATER_EQUAL = ">="
     BITS = "&"
-    GLOB = "~"
+    MATCH = "~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +225,11 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`field == literal`."""
+    """`left == literal`: `left` is an argument's name, a field of the event, or any value."""
 
-    field: str
+    left: Expr
     operator: Comparison
     literal: Literal
-    field_span: Span = dataclasses.field(compare=False)
     operator_span: Span = dataclasses.field(compare=False)
     span: Span = dataclasses.field(compare=False)
 
@@ -204,10 +263,38 @@ Filter: TypeAlias = Compare | Not | And | Or
 
 @dataclass(frozen=True, slots=True)
 class FunctionTarget:
-    """`func+0x10`: a place in a kernel function."""
+    """`module:func+0x10`: a place in a kernel function; `module` is empty where none is written."""
 
+    module: str
     name: str
     byte_offset: int
+    name_span: Span = dataclasses.field(compare=False)
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PatternTarget:
+    """`module:tcp_v4_*`: every kernel function that a glob matches."""
+
+    module: str
+    pattern: str
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LineTarget:
+    """`func:12` or `file.c:300`: a line, counted from that of the function's start, or in a file."""
+
+    name: str
+    line: int
+    span: Span = dataclasses.field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressTarget:
+    """`0xffffffff81234567`: a place in the kernel's code."""
+
+    address: int
     span: Span = dataclasses.field(compare=False)
 
 
@@ -221,11 +308,24 @@ class EventTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class UserTarget:
+    """`object:func+0x10`: a place in a function of a program or a library."""
+
+    object: str
+    name: str
+    byte_offset: int
+    span: Span = dataclasses.field(compare=False)
+
+
+Target: TypeAlias = FunctionTarget | PatternTarget | LineTarget | AddressTarget | EventTarget | UserTarget
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """One probe line."""
 
     kind: Kind
-    target: FunctionTarget | EventTarget
+    target: Target
     arguments: tuple[Assignment, ...]
     filter: Filter | None
     source: Source = dataclasses.field(compare=False)

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from surftrace.compiler.resolved import Field
-from surftrace.compiler.values import ByteOrder, show_number
+from surftrace.compiler.values import ByteOrder, show_number, show_numbers
 from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
-from surftrace.tracing.events import Event, Lost, Origin, Record, Stack, Unparsed, Value
+from surftrace.tracing.events import Content, Event, Lost, Origin, Record, Stack, Unparsed, Value
+
+_ADDRESSES = (1 << 64) - 1
 
 
 def make_formatter(byteorder: ByteOrder, paint: Paint) -> Callable[[Record], str]:
@@ -47,18 +49,37 @@ def _origin(origin: Origin, paint: Paint) -> str:
 
 
 def _value(value: Value, byteorder: ByteOrder, paint: Paint) -> str:
-    if value.content is None:
-        return paint(Role.WARNING, "(fault)")
-    if isinstance(value.content, bytes):
-        return paint(Role.STRING, f'"{escape(value.content.decode(errors="surrogateescape"), chr(34))}"')
-    return show_field(value.field, value.content, byteorder)
+    content, field = value.content, value.field
+    if not isinstance(content, tuple):
+        return _content(field, content, byteorder, paint)
+    if field.prefix is not None:
+        return show_numbers(field.prefix, [int(each) for each in content if isinstance(each, int)], byteorder)
+    return "{" + ",".join(_content(field, each, byteorder, paint) for each in content) + "}"
+
+
+def _content(field: Field, content: Content, byteorder: ByteOrder, paint: Paint) -> str:
+    if content is None:
+        return paint(Role.WARNING, "<fault>")
+    if isinstance(content, int):
+        return show_field(field, content, byteorder)
+    text = content.decode(errors="surrogateescape")
+    if field.fetch.type.startswith("symbol"):
+        return paint(Role.PLACE, escape(text))
+    return paint(Role.STRING, f'"{escape(text, chr(34))}"')
 
 
 def show_field(field: Field, number: int, byteorder: ByteOrder) -> str:
-    """A field's number as its name and its format letter ask."""
+    """A field's number as its name, its type and its format letter ask."""
     if field.prefix is not None:
         return show_number(field.prefix, number, byteorder)
-    if field.bit_width is not None:
+    if field.bit_width is not None and field.letter == "s":
         sign = 1 << field.bit_width - 1
-        return hex(number) if field.letter == "x" else str((number ^ sign) - sign)
-    return hex(number) if field.fetch.type.startswith("x") else str(number)
+        number = (number ^ sign) - sign
+    if field.addend:
+        number = number + field.addend & _ADDRESSES
+    for value, name in field.enumerators:
+        if value == number:
+            return name
+    if field.fetch.type.startswith("char"):
+        return f"'{escape(chr(number), chr(39))}'"
+    return hex(number) if field.letter == "x" or field.fetch.type.startswith("x") else str(number)

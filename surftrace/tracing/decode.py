@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from surftrace.compiler.plan import Plan, TracedEvent
-from surftrace.lang.syntax import Kind
 from surftrace.tracing.events import Event, Lost, Origin, Record, Stack, Unparsed, Value
 from surftrace.tracing.fields import make_field_reader
 
@@ -35,7 +34,7 @@ def make_decoder(plan: Plan) -> Callable[[bytes], Iterator[Record]]:
 
 
 def _printed(event: TracedEvent) -> _Printed:
-    return _Printed(event.name, None if event.kind is Kind.EVENT else make_field_reader(event.fields))
+    return _Printed(event.name, make_field_reader(event.fields) if event.is_ours else None)
 
 
 def _decode(events: Mapping[bytes, _Printed], text: bytes) -> Iterator[Record]:

@@ -5,13 +5,18 @@ from typing import TypeAlias
 
 from surftrace.compiler.resolved import Field
 
+Content: TypeAlias = int | bytes | None
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A field's value: a number as the kernel fetched it, a string's bytes, or None where the fetch faulted."""
+    """A field's value: a number as the kernel fetched it, a string's bytes, or None where nothing was read.
+
+    An array's is a tuple of these. A `symbol` is the kernel's text for an address, bytes as a string is.
+    """
 
     field: Field
-    content: int | bytes | None
+    content: "Content | tuple[Content, ...]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from surftrace.compiler.resolved import Field
-from surftrace.tracing.events import Value
+from surftrace.tracing.events import Content, Value
 
 _FAULT = rb"\(fault\)"
 _NUMBER = rb"(0x[0-9a-f]+|-?\d+)"
+# The kernel's %pS: a symbol, or an address that none covers.
+_SYMBOL = rb"([^\s={},]+(?: \[[^\s\]]*\])?)"
+_CHARACTER = rb"'(.)'"
+_ARRAY = rb"\{([^{}]*)\}"
+_STRING_ELEMENT = re.compile(rb'"([^"]*)"|\(fault\)')
 _MANY = 2
 
 
@@ -27,29 +32,87 @@ class _Step:
     content: bytes | None
 
 
-def make_field_reader(fields: Sequence[Field]) -> Callable[[bytes], tuple[Value, ...] | None]:
-    """The function from the text of these fields, ` name=value name="string"`, to their values.
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    """A field that is shown: its place among all, and the places of the pointers that it was read through."""
 
-    None where the text is not of these fields, or is so in more than one way.
+    index: int
+    field: Field
+    guards: tuple[tuple[int, range], ...]
+
+
+def make_field_reader(fields: Sequence[Field]) -> Callable[[bytes], tuple[Value, ...] | None]:
+    """The function from the text of these fields, ` name=value name="string"`, to the values of those not hidden.
+
+    A value behind a pointer that was none is None. No values at all where the text is not of these fields, or is so in
+    more than one way.
     """
     # Where no string has a quote in it there is one way only.
-    simple = re.compile(b"".join(_pattern(field, rb'"([^"]*)"') for field in fields), re.DOTALL)
-    return partial(_read, tuple(fields), simple)
+    simple = re.compile(b"".join(_pattern(field) for field in fields), re.DOTALL)
+    places = {field.name: index for index, field in enumerate(fields)}
+    valid = {field.name: range(*field.valid) for field in fields if field.valid is not None}
+    shown = tuple(
+        _Guarded(index, field, tuple((places[name], valid[name]) for name in field.guards))
+        for index, field in enumerate(fields)
+        if not field.is_hidden
+    )
+    return partial(_read, tuple(fields), shown, simple)
 
 
-def _pattern(field: Field, string: bytes) -> bytes:
-    return b" %s=(?:%s|%s)" % (re.escape(field.name.encode()), string if field.is_string else _NUMBER, _FAULT)
+def _pattern(field: Field) -> bytes:
+    """One field's text, strings without quotes in them."""
+    if _is_quoted(field):
+        content = rb'"([^"]*)"' if field.is_string else rb'\{((?:(?:"[^"]*"|\(fault\)),?)*)\}'
+    elif field.array_length is not None:
+        content = rb"\{((?:'.',?)*)\}" if field.fetch.type.startswith("char") else _ARRAY
+    elif field.fetch.type == "symbol":
+        content = _SYMBOL
+    else:
+        content = _CHARACTER if field.fetch.type == "char" else _NUMBER
+    return b" %s=(?:%s|%s)" % (re.escape(field.name.encode()), content, _FAULT)
 
 
-def _read(fields: tuple[Field, ...], simple: re.Pattern[bytes], text: bytes) -> tuple[Value, ...] | None:
+def _is_quoted(field: Field) -> bool:
+    return field.is_string or field.fetch.type.startswith(("string[", "ustring["))
+
+
+def _read(
+    fields: tuple[Field, ...], shown: tuple[_Guarded, ...], simple: re.Pattern[bytes], text: bytes
+) -> tuple[Value, ...] | None:
     match = simple.fullmatch(text)
     contents = match.groups() if match is not None else _only_reading(fields, text)
     if contents is None:
         return None
-    return tuple(
-        Value(field, content if content is None or field.is_string else int(content, 0))
-        for field, content in zip(fields, contents, strict=True)
-    )
+    values = []
+    for each in shown:
+        content = contents[each.index]
+        is_read = all(_number(contents[place]) in addresses for place, addresses in each.guards)
+        values.append(Value(each.field, _content(each.field, content) if is_read and content is not None else None))
+    return tuple(values)
+
+
+def _number(text: bytes | None) -> int:
+    return int(text or b"0", 0)
+
+
+def _content(field: Field, text: bytes) -> Content | tuple[Content, ...]:
+    if _is_quoted(field):
+        return text if field.is_string else _strings(field, text)
+    if field.array_length is not None:
+        if field.fetch.type.startswith("char"):
+            return tuple(text[1::4])
+        elements = text.split(b",")
+        return tuple(elements) if field.fetch.type.startswith("symbol") else tuple(map(_number, elements))
+    if field.fetch.type == "char":
+        return text[0]
+    return text if field.fetch.type == "symbol" else _number(text)
+
+
+def _strings(field: Field, text: bytes) -> tuple[Content, ...]:
+    """The strings of an array; where quotes in them leave several ways to part them, all as one."""
+    parts = list(_STRING_ELEMENT.finditer(text))
+    joined = b",".join(part[0] for part in parts)
+    return tuple(part[1] for part in parts) if joined == text and len(parts) == field.array_length else (text,)
 
 
 def _only_reading(fields: Sequence[Field], text: bytes) -> list[bytes | None] | None:
@@ -57,7 +120,7 @@ def _only_reading(fields: Sequence[Field], text: bytes) -> list[bytes | None] | 
     after = {len(text): _Step(1, len(text), None)}
     tables = []
     for field in reversed(fields):
-        after = _string_steps(field, text, after) if field.is_string else _number_steps(field, text, after)
+        after = _string_steps(field, text, after) if _is_quoted(field) else _number_steps(field, text, after)
         tables.append(after)
     contents: list[bytes | None] = []
     place = 0
@@ -73,7 +136,7 @@ def _only_reading(fields: Sequence[Field], text: bytes) -> list[bytes | None] | 
 def _number_steps(field: Field, text: bytes, after: dict[int, _Step]) -> dict[int, _Step]:
     return {
         match.start(): _Step(after[match.end()].ways, match.end(), match[1])
-        for match in re.finditer(_pattern(field, b""), text)
+        for match in re.finditer(_pattern(field), text, re.DOTALL)
         if match.end() in after
     }
 
@@ -85,11 +148,12 @@ def _string_steps(field: Field, text: bytes, after: dict[int, _Step]) -> dict[in
         for match in re.finditer(b" %s=%s" % (name, _FAULT), text)
         if match.end() in after
     }
-    quotes = [place - 1 for place in sorted(after) if place and text[place - 1 : place] == b'"']
+    opening, closing = (b"{", b"}") if field.array_length is not None else (b'"', b'"')
+    quotes = [place - 1 for place in sorted(after) if place and text[place - 1 : place] == closing]
     ways_from = [0] * (len(quotes) + 1)
     for index in range(len(quotes) - 1, -1, -1):
         ways_from[index] = min(_MANY, ways_from[index + 1] + after[quotes[index] + 1].ways)
-    for match in re.finditer(b' %s="' % name, text):
+    for match in re.finditer(b" %s=%s" % (name, re.escape(opening)), text):
         index = bisect_left(quotes, match.end())
         if ways_from[index]:
             end = quotes[index]

@@ -1,14 +1,16 @@
 """The kernel of this machine, as the compiler asks of it."""
 
+import os
 import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from surftrace.btf import Btf
+from surftrace.kernel.features import Features, exact_release, features_of_readme
 from surftrace.kernel.formats import EventField, parse_format
 from surftrace.kernel.offline import load_btf, load_btfs, open_types
-from surftrace.kernel.symbols import Symbols
+from surftrace.kernel.symbols import Symbols, traceable_functions
 from surftrace.kernel.types import KernelTypes, TypeInfoError
 from surftrace.tracing.tracefs import Tracefs, TracefsError
 
@@ -23,13 +25,19 @@ class NoBtfError(TypeInfoError):
 
 
 class RunningKernel:
-    """Reads what it is asked for when it is asked, each thing once. `tracefs` is None where there is no access."""
+    """Reads what it is asked for when it is asked, each thing once. `tracefs` is None where there is no access.
 
-    def __init__(self, tracefs: Tracefs | None, btf_paths: Sequence[str] = ()) -> None:
+    `symbols` are to be taken for the kernel's own where they are given.
+    """
+
+    def __init__(self, tracefs: Tracefs | None, btf_paths: Sequence[str] = (), symbols: Symbols | None = None) -> None:
         self._tracefs = tracefs
         self._btf_paths = btf_paths
+        self._given_symbols = symbols
         self.types = cache(self._types)
         self.symbols = cache(self._symbols)
+        self.features = cache(self._features)
+        self.traceable = cache(self._traceable)
         self.event_names = cache(self._event_names)
         self._btfs = cache(self._load_btfs)
 
@@ -50,9 +58,29 @@ class RunningKernel:
         return open_types(str(path), *btfs)
 
     def _symbols(self) -> Symbols | None:
+        if self._given_symbols is not None:
+            return self._given_symbols
         try:
             return Symbols(_KALLSYMS.read_bytes())
         except OSError:
+            return None
+
+    def _features(self) -> Features:
+        uname = os.uname()
+        return features_of_readme(self._text("README"), exact_release(uname.release, uname.version))
+
+    def _traceable(self) -> frozenset[str] | None:
+        # Symbols that were given name other functions than this kernel lists.
+        text = self._text("available_filter_functions") if self._given_symbols is None else None
+        return traceable_functions(text) if text is not None else None
+
+    def _text(self, path: str) -> str | None:
+        """A file of tracefs; None where there is none to read."""
+        if self._tracefs is None:
+            return None
+        try:
+            return self._tracefs.read(path).decode(errors="replace")
+        except TracefsError:
             return None
 
     def event_fields(self, system: str, name: str) -> tuple[EventField, ...] | None:

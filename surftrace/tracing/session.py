@@ -2,7 +2,7 @@
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from surftrace.compiler.plan import KPROBE_EVENTS, Mark, Plan, Step
@@ -26,17 +26,28 @@ class KernelRejected(DiagnosedError):
 
 
 @contextmanager
-def applied(plan: Plan, instance: Instance) -> Iterator[None]:
-    """All steps of the plan written; at the end their undos, in reverse.
+def applied(plan: Plan, instance: Instance) -> Iterator[Sequence[Diagnostic]]:
+    """All steps of the plan written; at the end their undos, in reverse. Gives what the kernel refused of a glob.
 
-    Raises KernelRejected for a definition or filter that the kernel refuses, TracefsError for the rest.
+    Raises KernelRejected for any other definition or filter that the kernel refuses, TracefsError for the rest.
     """
+    refused: dict[str, Diagnostic] = {}
     with ExitStack() as undos:
         for step in plan.steps:
+            if step.event in refused:
+                continue
             if step.undo is not None:
                 undos.callback(_undo, instance.tracefs, step.undo)
-            _apply(step, instance)
-        yield
+            try:
+                _apply(step, instance)
+            except KernelRejected as error:
+                if not step.is_optional:
+                    raise
+                refused[step.event] = error.diagnostics[0]
+        optional = [step.event for step in plan.steps if step.is_optional]
+        if optional and len(refused) == len(optional):
+            raise KernelRejected([refused[optional[0]]])
+        yield tuple(refused.values())
 
 
 def _apply(step: Step, instance: Instance) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import drgn
 
 from surftrace.btf import Btf
+from surftrace.btf.convert import USER_SUFFIX, USER_TAG
 from surftrace.btf.program import BtfProgram
 from tests.btf import bpftool
 
@@ -63,6 +64,10 @@ def is_same(found: drgn.Type, type_id: int, dump: bpftool.Dump) -> bool:
     """Whether a drgn type is what bpftool shows for this id; the members of structures are not compared."""
     qualifiers = drgn.Qualifiers.NONE
     while type_id and dump[type_id]["kind"] in QUALIFIERS:
+        if dump[type_id]["kind"] == "TYPE_TAG" and dump[type_id]["name"] == USER_TAG:
+            # A typedef of ours stands for the tag.
+            is_marked = found.kind is drgn.TypeKind.TYPEDEF and found.name.endswith(USER_SUFFIX)
+            return is_marked and found.qualifiers == qualifiers and is_same(found.type, dump[type_id]["type_id"], dump)
         qualifiers |= QUALIFIERS[dump[type_id]["kind"]]
         type_id = dump[type_id]["type_id"]
     if found.qualifiers != qualifiers:

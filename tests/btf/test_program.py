@@ -44,7 +44,7 @@ struct sk_buff {
 	__u8 cloned : 1;
 	__u8 pkt_type : 3;
 	char cb[4][2];
-	char *user;
+	char __user *user;
 	bool is_set;
 	unsigned char data[];
 }"""

@@ -68,6 +68,11 @@ _USAGE: tuple[tuple[str, list[str], str], ...] = (
     ("time-word", ["-t", "5s", _PROBE], "'5s' is not"),
     ("color", ["--color", "pink", _PROBE], "pink"),
     ("script-and-show", ["-S", "-o", "x", _PROBE], "choose one"),
+    ("release-in-a-trace", ["--kernel", "6.1", "-b", "x", _PROBE], "--kernel is for another kernel"),
+    ("symbols-in-a-trace", ["--symbols", "x", _PROBE], "--symbols is for another kernel"),
+    ("release-without-types", ["-S", "--kernel", "6.1", _PROBE], "--kernel needs the types of that kernel"),
+    ("release-without-types-in-a-script", ["-o", "x", "--kernel", "6.1", _PROBE], "--kernel needs the types"),
+    ("release-missing", ["-S", _PROBE, "--kernel"], "--kernel"),
 )
 
 
@@ -102,6 +107,10 @@ _CHOSEN: tuple[tuple[str, list[str], dict[str, object]], ...] = (
     ("after-two-dashes", ["--", _PROBE], {"expressions": (_PROBE,)}),
     ("machine", ["-a", "aarch64", "-b", "x", _PROBE], {"arch": "aarch64", "btfs": ("x",)}),
     ("script", ["-o", "x", _PROBE], {"output": "x"}),
+    ("release", ["-S", "-b", "x", "--kernel", "5.10", _PROBE], {"kernel": "5.10", "symbols": None}),
+    ("release-in-a-script", ["-o", "y", "-b", "x", "--kernel=6.1-rc2", _PROBE], {"kernel": "6.1-rc2"}),
+    ("symbols", ["-S", "--symbols", "x", _PROBE], {"symbols": "x", "kernel": None, "btfs": ()}),
+    ("symbols-with-types", ["-S", "-b", "x", "--symbols", "y", _PROBE], {"symbols": "y", "btfs": ("x",)}),
 )
 
 
@@ -161,7 +170,7 @@ def test_wrong_expression_goes_to_standard_error(btf: str) -> None:
 def test_empty_expression(probe: str, btf: str) -> None:
     seen = _run("-S", "-b", btf, probe)
     assert (seen.returncode, seen.stdout) == (2, "")
-    assert "probe 1: error: expected 'p', 'r' or 'e'" in seen.stderr
+    assert "probe 1: error: expected 'p', 'r', 'e', 'P' or 'R', found " in seen.stderr
 
 
 def test_missing_file(btf: str, tmp_path: Path) -> None:
@@ -204,6 +213,54 @@ def test_types_that_cannot_be_read(path: str) -> None:
     assert (seen.returncode, seen.stdout) == (2, "")
     assert seen.stderr.startswith("surftrace: error: ")
     assert path in seen.stderr
+
+
+@pytest.mark.parametrize("release", ["six", "6", "", "6.1 "])
+def test_what_is_no_release(release: str, btf: str) -> None:
+    seen = _run("-S", "-b", btf, "--kernel", release, _PROBE)
+    assert (seen.returncode, seen.stdout) == (2, "")
+    assert seen.stderr.startswith(f"surftrace: error: '{release}' is not a kernel release\nhint: a release is what")
+
+
+@pytest.mark.parametrize("release", ["2.6.32", "5.10.0-46-cloud-amd64", "7.3-rc7"])
+def test_plan_for_a_release(release: str, btf: str) -> None:
+    seen = _run("-S", "-a", "x86_64", "-b", btf, "--kernel", release, _PROBE)
+    assert (seen.returncode, seen.stderr) == (0, "")
+    assert seen.stdout.splitlines()[1].startswith("echo 'p:surftrace_sh/f0 plain n=%si:s32' >> ")
+
+
+def test_names_are_checked_against_symbols(btf: str, tmp_path: Path) -> None:
+    symbols = tmp_path / "System.map"
+    symbols.write_text("ffffffff81200000 T plain\nffffffff81200100 T plane\nffffffff82000000 D shapes\n")
+    options = ("-S", "-a", "x86_64", "-b", btf, "--symbols", str(symbols))
+    seen = _run(*options, _PROBE, "p plain x=@shapes")
+    assert (seen.returncode, seen.stderr) == (0, "")
+    seen = _run(*options, "p plaim")
+    assert (seen.returncode, seen.stdout) == (2, "")
+    assert "hint: did you mean 'plain'" in seen.stderr
+    seen = _run(*options, "p plain x=@shapez")
+    assert (seen.returncode, seen.stdout) == (2, "")
+    assert "hint: did you mean '@shapes'" in seen.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n", "the real one"),
+        (b"\x7fELF\x02\x01", "it is an ELF file"),
+        (b"", "it is empty"),
+    ],
+    ids=["debian-stub", "elf", "empty"],
+)
+@pytest.mark.parametrize("with_types", [True, False], ids=["with-types", "without-types"])
+def test_symbols_that_are_none(content: bytes, problem: str, with_types: bool, btf: str, tmp_path: Path) -> None:
+    (tmp_path / "symbols").write_bytes(content)
+    types = ("-b", btf) if with_types else ()
+    seen = _run("-S", *types, "--symbols", str(tmp_path / "symbols"), _PROBE)
+    assert (seen.returncode, seen.stdout) == (2, "")
+    assert seen.stderr.startswith(f"surftrace: error: {tmp_path / 'symbols'} is not a symbol list: ")
+    assert problem in seen.stderr
+    assert "\nhint: " in seen.stderr
 
 
 def test_script_that_cannot_be_written(btf: str, tmp_path: Path) -> None:

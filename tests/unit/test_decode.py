@@ -16,7 +16,7 @@ from surftrace.output.color import plain
 from surftrace.output.escape import escape
 from surftrace.output.text import make_formatter, show_field
 from surftrace.tracing.decode import make_decoder
-from surftrace.tracing.events import Event, Lost, Origin, Record, Stack, Unparsed
+from surftrace.tracing.events import Content, Event, Lost, Origin, Record, Stack, Unparsed
 
 _SPAN = Span(0, 0)
 
@@ -29,9 +29,9 @@ def _field(name: str, fetch_type: str, bit_width: int | None = None, letter: str
 
 def _plan(*fields: Field, kind: Kind = Kind.ENTRY) -> Plan:
     events = (
-        TracedEvent("surftrace", "f0", kind, fields),
-        TracedEvent("surftrace", "f1", Kind.ENTRY, ()),
-        TracedEvent("sched", "sched_switch", Kind.EVENT, ()),
+        TracedEvent("surftrace", "f0", fields, True),
+        TracedEvent("surftrace", "f1", (), True),
+        TracedEvent("sched", "sched_switch", (), False),
     )
     return Plan("surftrace", (), events, "little", False)
 
@@ -45,7 +45,7 @@ def _decode(plan: Plan, text: bytes) -> list[Record]:
     return list(make_decoder(plan)(text))
 
 
-def _contents(record: Record) -> list[int | bytes | None]:
+def _contents(record: Record) -> list[Content | tuple[Content, ...]]:
     assert isinstance(record, Event)
     return [value.content for value in record.values]
 
@@ -325,7 +325,7 @@ _LINES = (
         _plan(_field("s", "b4@0/8", 4, "s"), _field("x", "b4@0/8", 4, "x"), _field("u", "b4@0/8")),
         "f0: (a+0x1/0x2) s=-1 x=0xf u=15",
     ),
-    ("faults", b"f0: (a+0x1/0x2) s=(fault)", _STRING, "f0: (a+0x1/0x2) s=(fault)"),
+    ("faults", b"f0: (a+0x1/0x2) s=(fault)", _STRING, "f0: (a+0x1/0x2) s=<fault>"),
     ("string-says-fault", b'f0: (a+0x1/0x2) s="(fault)"', _STRING, 'f0: (a+0x1/0x2) s="(fault)"'),
     ("quotes", b'f0: (a+0x1/0x2) s="a"b\\c"', _STRING, 'f0: (a+0x1/0x2) s="a\\"b\\\\c"'),
     (

@@ -32,7 +32,8 @@ _MAX_FUNCTION_LINES = 60
 _FILE_CALLS = {"open", "read_bytes", "read_text", "write_text", "write_bytes", "scandir", "listdir", "iterdir", "glob"}
 _OPENERS = {
     "btf/files.py": "BTF and ELF files",
-    "surftrace/lang/parse.py": "the grammar",
+    "surftrace/lang/tables.py": "the grammar",
+    "surftrace/kernel/symbols.py": "a System.map, a copy of kallsyms",
     "surftrace/tracing/tracefs.py": "tracefs, where it is mounted, and the blacklist of kprobes",
     "surftrace/tracing/running.py": "kallsyms",
     "surftrace/cli/entry.py": "/dev/null",

@@ -13,6 +13,7 @@ from lark import Lark
 from surftrace.cli.main import main
 from surftrace.lang import syntax
 from surftrace.lang.parse import WORDS, parse_probe
+from surftrace.lang.printing import print_probe
 from surftrace.lang.script import parse_script, probe_spans
 from surftrace.lang.source import Source, Span, render_excerpt, render_location
 from surftrace.lang.syntax import Probe
@@ -73,22 +74,40 @@ def _is_its_text(node: object, text: str) -> bool:  # noqa: C901  one case a nod
             return text.startswith("@0") and int(text[1:], 16) == node.address
         case syntax.Cast():
             return text.startswith("!")
+        case syntax.Conversion():
+            return text.startswith("(")
+        case syntax.Dereference():
+            return text.startswith("*")
+        case syntax.AddressOf():
+            return text.startswith("&")
+        case syntax.ContainerOf():
+            return text.startswith("container_of") and text.endswith(")")
         case syntax.Packet():
             return text.startswith("@")
         case syntax.Member():
             return text.endswith(node.name)
-        case syntax.Index():
+        case syntax.Index() | syntax.Slice():
             return text.endswith("]")
+        case syntax.FetchType():
+            return text == node.text
         case syntax.Assignment():
-            return _plainest(text).startswith(f"{node.name}=")
+            return node.name is None or _plainest(text).startswith(f"{node.name}=")
         case syntax.Literal():
             return text == f"{node.quote}{node.text}{node.quote}"
         case syntax.Compare():
-            return _plainest(text).startswith(node.field + node.operator.value)
+            return node.operator.value in text
         case syntax.Not():
             return text.startswith("!")
         case syntax.FunctionTarget():
-            return text.startswith(node.name)
+            return text.startswith(f"{node.module}:{node.name}" if node.module else node.name)
+        case syntax.PatternTarget():
+            return text == (f"{node.module}:{node.pattern}" if node.module else node.pattern)
+        case syntax.LineTarget():
+            return text.startswith(f"{node.name}:")
+        case syntax.AddressTarget():
+            return int(text, 16) == node.address
+        case syntax.UserTarget():
+            return text.startswith(f"{node.object}:{node.name}")
         case syntax.EventTarget():
             return text.replace(":", "/") == f"{node.system}/{node.name}"
         case syntax.And() | syntax.Or():
@@ -105,6 +124,14 @@ def _check_spans(text: str, probe: Probe) -> None:
         cut = _cut(text, span)
         assert cut == cut.strip(), node
         assert _is_its_text(node, cut), (node, cut)
+
+
+@pytest.mark.parametrize("text", _PROBES)
+def test_what_is_printed_parses_to_the_same_tree(text: str) -> None:
+    probe = _parse(text)
+    printed = print_probe(probe)
+    assert _parse(printed) == probe
+    assert print_probe(_parse(printed)) == printed
 
 
 def test_there_are_golden_probes() -> None:
@@ -124,12 +151,12 @@ def test_a_probes_span_is_all_of_it(text: str) -> None:
 def _inner_spans(probe: Probe) -> Iterator[tuple[Span, str]]:
     for node in _nodes(probe):
         match node:
-            case syntax.Assignment():
+            case syntax.Assignment() if node.name is not None:
                 yield node.name_span, node.name
             case syntax.Member():
                 yield node.name_span, node.name
+                yield node.operator_span, "->" if node.is_arrow else "."
             case syntax.Compare():
-                yield node.field_span, node.field
                 yield node.operator_span, node.operator.value
             case _:
                 pass

@@ -114,7 +114,7 @@ def test_a_filters_string_reaches_the_filter(text: str, tmp_path: Path) -> None:
     seen = _bash("\n".join([make, *lines]), tmp_path, env)
     assert (seen.returncode, seen.stdout, seen.stderr) == (0, "", "")
     folder = tmp_path / "tracing/instances/surftrace/events/surftrace/f0"
-    assert (folder / "filter").read_text() == f'l=="{text}"\n'
+    assert (folder / "filter").read_text().endswith(f'&&l=="{text}"\n')
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tools", "tracing"]
 
 

@@ -1,6 +1,6 @@
 """Names are formats: what each prefix shows, what it reads, and that one is the other's inverse."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -105,14 +105,19 @@ def test_what_is_shown_reads_back(prefix: Prefix, byteorder: ByteOrder, data: by
 
 @_EACH_ORDER
 @_EACH_PREFIX
-@given(number=st.integers(0, (1 << 64) - 1))
+@given(number=st.integers(0, (1 << 128) - 1))
 def test_every_literal_of_a_number_shows_alike(prefix: Prefix, byteorder: ByteOrder, number: int) -> None:
     number &= (1 << 8 * prefix.size) - 1
     literals = [str(number), hex(number), f"0x{number:X}", f"0{number:o}"]
+    data = number.to_bytes(prefix.size, "big")
     if prefix.text == "ip_":
         literals = [str(IPv4Address(number))]
+    elif prefix.text == "ip6_":
+        literals = [str(IPv6Address(number)), IPv6Address(number).exploded, IPv6Address(number).exploded.upper()]
+    elif prefix.text == "mac_":
+        literals = [data.hex(":"), data.hex("-").upper()]
     shown = {show_number(prefix, read_number(prefix, text, byteorder), byteorder) for text in literals}
-    assert shown == {prefix.show(number.to_bytes(prefix.size, "big"))}
+    assert shown == {prefix.show(data)}
 
 
 @_EACH_PREFIX

@@ -1,0 +1,150 @@
+"""A probe's arguments and filter in, its fields and condition out, with the hidden fields that these need."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from surftrace.compiler.arguments import (
+    argument_name,
+    argument_name_error,
+    packet_warnings,
+    resolve_argument,
+)
+from surftrace.compiler.expressions import evaluate
+from surftrace.compiler.fetch import Fetch, too_long
+from surftrace.compiler.filters import Surroundings, resolve_filter
+from surftrace.compiler.guards import guarded
+from surftrace.compiler.hidden import HiddenFields
+from surftrace.compiler.network import prefix_of_comparison, read_prefixed
+from surftrace.compiler.operands import COMMON_OPERANDS, Number, Operand, Unknown
+from surftrace.compiler.reading import read_plainly
+from surftrace.compiler.resolved import Condition, Field
+from surftrace.compiler.scope import Scope, collect
+from surftrace.kernel.features import Feature
+from surftrace.lang import syntax
+from surftrace.lang.source import CompileError, Diagnostic, Span
+from surftrace.lang.syntax import Kind, Probe
+
+# Linux kernel/trace/trace_probe.h: MAX_TRACE_ARGS. 5.10 and 6.1 drop what is over it in silence.
+MAX_ARGUMENTS = 128
+
+_KPROBE_OPERANDS: Mapping[Kind, Mapping[str, Operand]] = {
+    Kind.ENTRY: {"__probe_ip": Number(64, False)},
+    Kind.RETURN: {"__probe_func": Number(64, False), "__probe_ret_ip": Number(64, False)},
+    Kind.EVENT: {},
+    Kind.USER_ENTRY: {"__probe_ip": Number(64, False)},
+    Kind.USER_RETURN: {"__probe_func": Number(64, False), "__probe_ret_ip": Number(64, False)},
+}
+
+
+def resolve_contents(
+    probe: Probe, scope: Scope, has_guards: bool, warnings: list[Diagnostic]
+) -> tuple[tuple[Field, ...], Condition | None]:
+    """The fields, those that are shown before the hidden ones, and the filter. CompileError with all that is wrong."""
+    contents = _Contents(scope, has_guards, warnings)
+    for assignment in probe.arguments:
+        contents.add(assignment)
+    condition = None
+    if probe.filter is not None:
+        condition = contents.filter(probe.filter)
+    if contents.diagnostics:
+        raise CompileError(contents.diagnostics)
+    return contents.finished(probe, condition)
+
+
+class _Contents:
+    """What has been resolved of a probe so far, and what is wrong with it."""
+
+    def __init__(self, scope: Scope, has_guards: bool, warnings: list[Diagnostic]) -> None:
+        self.scope = scope
+        self.warnings = warnings
+        self.addresses = scope.addresses() if has_guards else None
+        self.hidden = HiddenFields()
+        self.fields: list[Field] = []
+        self.operands: dict[str, Operand] = {**COMMON_OPERANDS, **_KPROBE_OPERANDS[scope.kind]}
+        self.diagnostics: list[Diagnostic] = []
+        self.taken: set[str] = set()
+
+    def add(self, assignment: syntax.Assignment) -> None:
+        """Resolve an argument."""
+        scope = self.scope
+        name = argument_name(assignment, scope)
+        try:
+            if message := argument_name_error(name, self.taken):
+                hints = () if assignment.name is not None else ("name it yourself: NAME=VALUE",)
+                raise scope.fail(assignment.name_span, message, *hints)
+            if len(self.fields) == MAX_ARGUMENTS:
+                raise scope.fail(assignment.span, f"the kernel takes {MAX_ARGUMENTS} arguments a probe")
+            field, operand, notes = resolve_argument(assignment, name, scope)
+        except CompileError as error:
+            collect(error, self.diagnostics)
+            # Its comparisons are not checked: one mistake, one message.
+            self.operands[name] = Unknown()
+        else:
+            self.fields.append(field)
+            self.operands[name] = operand
+            self.warnings.extend(notes)
+        self.taken.add(name)
+
+    def filter(self, tree: syntax.Filter) -> Condition | None:
+        """Resolve the filter; None where it is wrong."""
+        scope = self.scope
+        surroundings = Surroundings(
+            scope.source,
+            scope.machine.byteorder,
+            self.operands,
+            scope.names(),
+            self._read,
+            self._hide,
+            scope.types.enumerator,
+            self._function,
+        )
+        try:
+            return resolve_filter(tree, surroundings)
+        except CompileError as error:
+            collect(error, self.diagnostics)
+            return None
+
+    def finished(self, probe: Probe, condition: Condition | None) -> tuple[tuple[Field, ...], Condition | None]:
+        """All fields with their guards, and the filter that looks at these."""
+        unguarded = (*self.fields, *self.hidden.fields)
+        guards = {each.name: self._guards(each) for each in unguarded}
+        fields = [replace(each, guards=tuple(guard.name for guard in guards[each.name])) for each in unguarded]
+        fields.extend(each for each in self.hidden.fields if each.name not in guards)
+        if len(fields) > MAX_ARGUMENTS:
+            message = f"this needs {len(fields)} values with those for its filter and its guards: the kernel takes"
+            span = probe.arguments[0].span.to(probe.arguments[-1].span)
+            raise self.scope.fail(span, f"{message} {MAX_ARGUMENTS}", "make two probes of it, or use --no-guard")
+        return tuple(fields), None if condition is None else guarded(condition, guards)
+
+    def _guards(self, field: Field) -> list[Field]:
+        if self.addresses is None or field.valid is not None:
+            return []
+        return list(self.hidden.guards_of(field, self.addresses))
+
+    def _hide(self, fetch: Fetch, span: Span) -> str:
+        if error := too_long(fetch):
+            raise self.scope.fail(span, f"the filter's value: {error}")
+        shown = next((field.name for field in self.fields if field.fetch == fetch), None)
+        return shown or self.hidden.add(fetch, span).name
+
+    def _read(self, tree: syntax.Compare) -> tuple[Fetch, Operand]:
+        """What the kernel fetches for a value that a filter names, and what it may be compared with."""
+        scope = self.scope
+        value = evaluate(tree.left, scope)
+        self.warnings.extend(packet_warnings(tree.left, scope))
+        prefix = prefix_of_comparison(value, tree.literal)
+        if prefix is not None:
+            reading = read_prefixed(value, prefix, tree.left.span, scope)
+        else:
+            reading = read_plainly(value, None, tree.left, scope)
+        return reading.fetch, reading.operand
+
+    def _function(self, name: str) -> int | str | None:
+        """A function as the kernel's filter compares a pointer with it: by its name, or by its address."""
+        symbols = self.scope.symbols
+        found = symbols.named(name) if symbols is not None else []
+        if symbols is not None and len({symbol.address for symbol in found}) != 1:
+            return None
+        if self.scope.features().has(Feature.FUNCTION_FILTER):
+            return name
+        return found[0].address or None if found else None

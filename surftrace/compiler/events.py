@@ -1,0 +1,110 @@
+"""Probes on trace events: traced as they are, or, where arguments are written, by a probe on the event (an eprobe)."""
+
+from collections.abc import Iterable
+
+from surftrace.compiler.contents import resolve_contents
+from surftrace.compiler.fetch import Fetch
+from surftrace.compiler.filters import Surroundings, resolve_filter
+from surftrace.compiler.operands import COMMON_OPERANDS, Number, Opaque, Operand, Text
+from surftrace.compiler.resolved import Condition, ResolvedProbe
+from surftrace.compiler.scope import Scope
+from surftrace.kernel.features import Feature
+from surftrace.kernel.formats import EventField
+from surftrace.kernel.target import Target
+from surftrace.kernel.types import nearest
+from surftrace.lang import syntax
+from surftrace.lang.printing import print_expr
+from surftrace.lang.script import Script
+from surftrace.lang.source import CompileError, Diagnostic, Span, did_you_mean
+from surftrace.lang.syntax import EventTarget, Probe
+
+
+def repeated_events(script: Script) -> Iterable[Diagnostic]:
+    """An event has one filter in an instance, so it can be traced once as it is."""
+    seen: set[tuple[str, str]] = set()
+    for probe in script.probes:
+        if isinstance(probe.target, EventTarget) and not probe.arguments:
+            event = (probe.target.system, probe.target.name)
+            if event in seen:
+                message = f"{event[0]}/{event[1]} is traced by an earlier probe already"
+                hint = "an event has one filter: join the two with ||"
+                yield Diagnostic(probe.source, probe.target.span, message, (hint,))
+            seen.add(event)
+
+
+def resolve_event(
+    probe: Probe, event: EventTarget, name: str, target: Target, has_guards: bool, warnings: list[Diagnostic]
+) -> ResolvedProbe:
+    """The probe on an event. `name` is that of its own event, where it needs one."""
+    place = f"{event.system}/{event.name}"
+    names = target.kernel.event_names()
+    if names is not None and place not in names:
+        hints = did_you_mean(nearest(place, names))
+        raise CompileError([Diagnostic(probe.source, event.span, f"this kernel has no event '{place}'", hints)])
+    fields = target.kernel.event_fields(event.system, event.name)
+    filter_span = None if probe.filter is None else probe.filter.span
+    if probe.arguments:
+        scope = _scope(probe, place, target, fields)
+        scope.require(Feature.EPROBE, probe.arguments[0].span.to(probe.arguments[-1].span))
+        shown, condition = resolve_contents(probe, scope, has_guards, warnings)
+        place = f"{event.system}.{event.name}"
+        return ResolvedProbe(probe.kind, name, place, shown, condition, probe.source, event.span, filter_span)
+    condition = None
+    if probe.filter is not None:
+        if fields is None:
+            message = f"the fields of {place} are not known here: nobody checks what they are compared with"
+            warnings.append(Diagnostic(probe.source, probe.filter.span, message, (), "warning"))
+        condition = _own_filter(probe, probe.filter, fields, target)
+    return ResolvedProbe(probe.kind, "", place, (), condition, probe.source, event.span, filter_span)
+
+
+def _scope(probe: Probe, place: str, target: Target, fields: tuple[EventField, ...] | None) -> Scope:
+    kernel = target.kernel
+    known = None if fields is None else {field.name: field for field in fields}
+    return Scope(
+        probe.source,
+        probe.kind,
+        place,
+        0,
+        target.machine,
+        kernel.types(),
+        kernel.symbols(),
+        None,
+        kernel.features,
+        known,
+    )
+
+
+def _own_filter(probe: Probe, tree: syntax.Filter, fields: tuple[EventField, ...] | None, target: Target) -> Condition:
+    """The filter over the event's own fields, to which nothing can be added."""
+
+    def no_field(tree: syntax.Compare) -> tuple[Fetch, Operand]:
+        message = f"an event that is traced as it is has no value '{print_expr(tree.left)}', only fields"
+        raise CompileError([Diagnostic(probe.source, tree.left.span, message, ("name it as an argument: NAME=VALUE",))])
+
+    def no_hidden(_fetch: Fetch, _span: Span) -> str:
+        raise AssertionError("an event's own fields are compared as they are")
+
+    surroundings = Surroundings(
+        probe.source,
+        target.machine.byteorder,
+        None if fields is None else {**COMMON_OPERANDS, **_operands(fields)},
+        (),
+        no_field,
+        no_hidden,
+        lambda name: target.kernel.types().enumerator(name),
+        lambda name: name if target.kernel.features().has(Feature.FUNCTION_FILTER) else None,
+    )
+    return resolve_filter(tree, surroundings)
+
+
+def _operands(fields: Iterable[EventField]) -> dict[str, Operand]:
+    operands: dict[str, Operand] = {}
+    for field in fields:
+        if field.is_string:
+            operands[field.name] = Text()
+        elif field.is_number:
+            operands[field.name] = Number(field.size * 8, field.is_signed)
+        else:
+            operands[field.name] = Opaque(f"a {field.type}")
+    return operands

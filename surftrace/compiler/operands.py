@@ -1,0 +1,64 @@
+"""What a filter may compare: the kinds of field, as the kernel's filter knows them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from surftrace.compiler.fetch import Fetch
+from surftrace.compiler.values import Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A field that the kernel compares as a number of that many bits. `is_bit_field`: stored without its sign.
+
+    `fetch` is what the field is fetched by, where parts of it can be fetched too; `enumerators` are the names of its
+    values; `addend` is what is still to be added to the field for the value that was asked for.
+    """
+
+    bits: int
+    is_signed: bool
+    prefix: Prefix | None = None
+    is_bit_field: bool = False
+    fetch: Fetch | None = None
+    enumerators: tuple[tuple[int, str], ...] = ()
+    addend: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A field that the kernel compares as a string."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """An array of bytes that a prefix gives a meaning: compared piece by piece."""
+
+    prefix: Prefix
+    fetch: Fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A field that the kernel cannot compare with anything that makes sense: an array, a struct."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A field with an error of its own: nothing more is said of its comparisons."""
+
+
+Operand = Number | Text | Bytes | Opaque | Unknown
+
+# What every event has: Linux kernel/trace/trace_events.c, trace_define_generic_fields and trace_define_common_fields.
+COMMON_OPERANDS: Mapping[str, Operand] = {
+    "common_type": Number(16, False),
+    "common_flags": Number(8, False),
+    "common_preempt_count": Number(8, False),
+    "common_pid": Number(32, True),
+    "CPU": Number(32, True),
+    "cpu": Number(32, True),
+    "COMM": Text(),
+    "comm": Text(),
+}

@@ -1,0 +1,98 @@
+"""The name of a function in, the kernel's symbol for it out: renamed by the compiler, twice there, or not at all."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from surftrace.compiler.scope import listed
+from surftrace.kernel.symbols import KernelSymbol, Symbols
+from surftrace.kernel.target import Target
+from surftrace.kernel.types import KernelTypes, nearest
+from surftrace.lang.source import CompileError, Diagnostic, Source, did_you_mean
+from surftrace.lang.syntax import FunctionTarget, PatternTarget
+
+# A glob that matches more is a mistake; each probe costs the kernel milliseconds.
+MAX_MATCHES = 1000
+
+
+def find_symbol(source: Source, function: FunctionTarget, symbols: Symbols) -> tuple[KernelSymbol, list[Diagnostic]]:
+    """The one symbol that a function's name means, and a note where it is not the name that was written."""
+    named = symbols.named(function.name)
+    found = [symbol for symbol in named if symbol.is_code and function.module in ("", symbol.module)]
+    if len(found) == 1:
+        return found[0], []
+    if found:
+        raise _ambiguous(source, function, found)
+    clones = [clone for clone in symbols.clones(function.name) if function.module in ("", clone.module)]
+    if len(clones) == 1:
+        message = f"the compiler renamed {function.name}: tracing {clones[0].name}"
+        return clones[0], [Diagnostic(source, function.name_span, message, (), "warning")]
+    if clones:
+        message = f"the compiler made {len(clones)} functions of {function.name}"
+        hint = f"name one of {listed(clone.name for clone in clones)}"
+        raise CompileError([Diagnostic(source, function.name_span, message, (hint,))])
+    if function.module:
+        return _in_module(source, function, symbols)
+    hints = did_you_mean(nearest(function.name, symbols.function_names()))
+    message = f"this kernel has no function '{function.name}'"
+    if named:
+        message = f"'{function.name}' is a variable, not a function"
+    raise CompileError([Diagnostic(source, function.name_span, message, hints)])
+
+
+def _ambiguous(source: Source, function: FunctionTarget, found: list[KernelSymbol]) -> CompileError:
+    where = listed(symbol.module or "the kernel itself" for symbol in found)
+    message = f"{len(found)} functions have the name {function.name} (in {where}): which one is not clear"
+    modules = sorted({symbol.module for symbol in found if symbol.module})
+    addresses = [f"p {symbol.address:#x}" for symbol in found if symbol.address and not symbol.module]
+    hints = [f"name the module: {' or '.join(f'{module}:{function.name}' for module in modules)}"] if modules else []
+    if len(addresses) > 1:
+        hints.append(f"name the address: {' or '.join(addresses[:4])}")
+    return CompileError([Diagnostic(source, function.name_span, message, tuple(hints))])
+
+
+def _in_module(source: Source, function: FunctionTarget, symbols: Symbols) -> tuple[KernelSymbol, list[Diagnostic]]:
+    """A function of a module: of one that is not loaded, it is traced from when it is."""
+    if symbols.has_module(function.module):
+        elsewhere = [symbol.module or "the kernel itself" for symbol in symbols.named(function.name)]
+        hints = (f"it is in {listed(elsewhere)}",) if elsewhere else ()
+        message = f"the module {function.module} has no function '{function.name}'"
+        raise CompileError([Diagnostic(source, function.name_span, message, hints)])
+    message = f"no module {function.module} is loaded: {function.name} is traced once it is"
+    note = Diagnostic(source, function.span, message, (), "warning")
+    return KernelSymbol(function.name, function.module, True), [note]
+
+
+def unknown_function(source: Source, function: FunctionTarget, types: KernelTypes) -> Diagnostic:
+    """The warning for a function that the type information does not have, where nothing else lists functions."""
+    hints = did_you_mean(nearest(function.name, types.function_names()))
+    message = f"the type information has no function '{function.name}'"
+    return Diagnostic(source, function.name_span, message, hints, "warning")
+
+
+def matches(source: Source, target: PatternTarget, kernel: Target) -> tuple[KernelSymbol, ...]:
+    """The functions that a glob means: those that the kernel lets itself trace, or that its types know."""
+    symbols, traceable = kernel.kernel.symbols(), kernel.kernel.traceable()
+    if symbols is not None:
+        found = {symbol.name: symbol for symbol in _code(symbols, target)}
+    else:
+        names = kernel.kernel.types(target.module).function_names()
+        found = {name: KernelSymbol(name, target.module, True) for name in names if fnmatchcase(name, target.pattern)}
+    chosen = [symbol for name, symbol in sorted(found.items()) if traceable is None or name in traceable]
+    if not chosen:
+        what = "no function that can be traced" if found else "no function"
+        raise CompileError([Diagnostic(source, target.span, f"'{target.pattern}' matches {what} of this kernel")])
+    if len(chosen) > MAX_MATCHES:
+        message = f"'{target.pattern}' matches {len(chosen)} functions: at most {MAX_MATCHES} are traced at once"
+        raise CompileError([Diagnostic(source, target.span, message)])
+    return tuple(chosen)
+
+
+def _code(symbols: Symbols, target: PatternTarget) -> Iterator[KernelSymbol]:
+    """The functions that match, but for the unlikely parts of others and for what has a name twice."""
+    seen: dict[str, int] = {}
+    found = []
+    for symbol in symbols.matching(target.pattern):
+        if target.module in ("", symbol.module):
+            seen[symbol.name] = seen.get(symbol.name, 0) + 1
+            found.append(symbol)
+    return (symbol for symbol in found if seen[symbol.name] == 1)

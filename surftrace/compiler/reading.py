@@ -1,0 +1,258 @@
+"""A value in, how the kernel reads it out: the fetch with its type, how it is shown, how a filter compares it."""
+
+import re
+from dataclasses import dataclass, replace
+
+from drgn import TypeKind
+
+from surftrace.compiler.chain import Value
+from surftrace.compiler.fetch import Fetch
+from surftrace.compiler.operands import Number, Opaque, Operand, Text
+from surftrace.compiler.scope import Scope, listed
+from surftrace.kernel.features import Feature
+from surftrace.kernel.types import (
+    Type,
+    a_spelled,
+    enumerators_of,
+    is_char,
+    is_user,
+    member_names,
+    size_of,
+    sole_scalar,
+    spelled,
+    underlying,
+)
+from surftrace.lang import syntax
+from surftrace.lang.source import Span
+from surftrace.lang.syntax import Format
+
+# Linux kernel/trace/trace_probe.h: MAX_ARRAY_LEN.
+MAX_ARRAY = 64
+
+_LETTERS = {Format.SIGNED: "s", Format.UNSIGNED: "u", Format.HEXADECIMAL: "x"}
+_KERNEL_TYPE = re.compile(r"(?:([usx])(8|16|32|64)|(char|u?string|symbol)|(b)(\d+)@(\d+)/(8|16|32|64))(?:\[(\d+)\])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the kernel fetches for a value, and what is to be made of it.
+
+    `bit_width` and `letter` as in `Field`; `enumerators` name its values; `addend` is added before it is shown.
+    """
+
+    fetch: Fetch
+    operand: Operand
+    bit_width: int | None = None
+    letter: str = ""
+    enumerators: tuple[tuple[int, str], ...] = ()
+    addend: int = 0
+
+
+def read_plainly(value: Value, letter: Format | None, expr: syntax.Expr, scope: Scope) -> Reading:
+    """The value as its C type says, or as a format letter does. Raises CompileError."""
+    if value.base == "$comm":
+        if letter is not None:
+            raise scope.fail(expr.span, f"$comm is a string: the letter {letter.value} does not fit it")
+        return Reading(Fetch("$comm", (), ""), Text())
+    if value.is_address:
+        return _address(value, letter, expr, scope)
+    if value.type is None:
+        return _number(value, 8, letter, "u")
+    type_ = sole_scalar(value.type)
+    if value.bits is not None:
+        return _bit_field(value, value.bits, letter, type_, expr.span, scope)
+    bare = underlying(type_)
+    if bare.kind == TypeKind.POINTER and is_char(bare.type) and letter is None:
+        return Reading(Fetch(value.base, (*value.byte_offsets, 0), _string_type(bare, expr.span, scope)), Text())
+    if bare.kind == TypeKind.ARRAY:
+        return _array(value, bare, letter, expr, scope)
+    if bare.kind in (TypeKind.INT, TypeKind.BOOL, TypeKind.ENUM, TypeKind.POINTER):
+        return _scalar(value, bare, letter, expr, scope)
+    raise _no_scalar(type_, expr, scope)
+
+
+def read_as(value: Value, kernel_type: syntax.FetchType, expr: syntax.Expr, scope: Scope) -> Reading:
+    """The value as one of the kernel's own types: `EXPR:TYPE`. Raises CompileError."""
+    match = _KERNEL_TYPE.fullmatch(kernel_type.text)
+    if match is None:
+        raise _no_such_type(kernel_type, scope)
+    shown, bits, word, is_bit_field, width, first, container, count = match.groups()
+    value = _readable(value, expr, scope)
+    if value.bits is not None:
+        raise scope.fail(kernel_type.span, f"this is a bit field of {value.bits[1]} bits", "leave the type out")
+    if count is not None:
+        _check_array(value, int(count), kernel_type.span, scope)
+    suffix = f"[{count}]" if count is not None else ""
+    if word in ("string", "ustring"):
+        return _typed_string(value, word, suffix, expr, scope)
+    if value.base == "$comm":
+        raise scope.fail(kernel_type.span, "$comm is a string and nothing else")
+    if is_bit_field and int(width) + int(first) > int(container):
+        raise scope.fail(kernel_type.span, f"{width} bits from bit {first} on are more than {container} bits hold")
+    fetch = Fetch(value.base, value.byte_offsets, kernel_type.text)
+    if suffix:
+        return Reading(fetch, Opaque("an array"))
+    if is_bit_field:
+        return Reading(fetch, Number(int(width), False, None, is_bit_field=True))
+    if word is not None:
+        scope.require(Feature.SYMBOL if word == "symbol" else Feature.CHAR, kernel_type.span)
+        return Reading(fetch, Number(64, False) if word == "symbol" else Number(8, True))
+    return Reading(fetch, Number(int(bits), shown == "s", fetch=fetch))
+
+
+def _no_such_type(kernel_type: syntax.FetchType, scope: Scope) -> Exception:
+    if kernel_type.text.partition("[")[0] == "symstr":
+        # Seen on 6.1 and 6.12: an oops in every run.
+        message = "the kernel's type symstr corrupts memory on many kernels"
+        return scope.fail(kernel_type.span, message, "write :symbol, which shows the same")
+    known = "u8 ... u64, s8 ... s64, x8 ... x64, char, string, ustring, symbol, b<width>@<offset>/<container>"
+    hints = (
+        f"its types are {known}, and TYPE[N] for arrays",
+        f"a C type is written before the value: ({kernel_type.text})x",
+    )
+    return scope.fail(kernel_type.span, f"the kernel's probes have no type '{kernel_type.text}'", *hints)
+
+
+def _typed_string(value: Value, word: str, suffix: str, expr: syntax.Expr, scope: Scope) -> Reading:
+    """A string where the value is: in an array of characters, or behind a pointer or another number."""
+    if word == "ustring":
+        scope.require(Feature.USTRING, expr.span)
+    kind = underlying(sole_scalar(value.type)).kind if value.type is not None else TypeKind.POINTER
+    is_in_place = value.base == "$comm" or kind in (TypeKind.ARRAY, TypeKind.STRUCT, TypeKind.UNION)
+    if suffix:
+        is_in_place = kind == TypeKind.ARRAY
+    if is_in_place and not value.is_memory and value.base != "$comm":
+        raise scope.fail(expr.span, f"{value.base} holds this by value: there is no string in it")
+    byte_offsets = value.byte_offsets if is_in_place else (*value.byte_offsets, 0)
+    return Reading(Fetch(value.base, byte_offsets, word + suffix), Opaque("an array of strings") if suffix else Text())
+
+
+def _readable(value: Value, expr: syntax.Expr, scope: Scope) -> Value:
+    """The value as one that the kernel can read as any type: an address only where it holds one ready."""
+    if not value.is_address:
+        return value
+    *before, last = value.byte_offsets
+    if last or (not before and value.base.startswith("@")):
+        raise scope.fail(expr.span, "the kernel adds nothing to an address that it shows", "leave the type out")
+    return Value(value.base, tuple(before), value.type)
+
+
+def _address(value: Value, letter: Format | None, expr: syntax.Expr, scope: Scope) -> Reading:
+    """`&x`: the kernel fetches the pointer that it is counted from, the rest is added when it is shown."""
+    bare = underlying(value.type) if value.type is not None else None
+    if bare is not None and bare.kind == TypeKind.POINTER and is_char(bare.type) and letter is None:
+        return Reading(Fetch(value.base, value.byte_offsets, _string_type(bare, expr.span, scope)), Text())
+    *before, last = value.byte_offsets
+    if not before and value.base.startswith("@"):
+        raise scope.fail(expr.span, f"the address of {value.base} is fixed: no event tells it", "see /proc/kallsyms")
+    reading = _number(Value(value.base, tuple(before), None), 8, letter, "x")
+    if not last:
+        return reading
+    assert isinstance(reading.operand, Number)
+    return replace(reading, addend=last, operand=replace(reading.operand, addend=last, fetch=None))
+
+
+def _string_type(pointer: Type, span: Span, scope: Scope) -> str:
+    if not is_user(pointer.type):
+        return "string"
+    scope.require(Feature.USTRING, span)
+    return "ustring"
+
+
+def _scalar(value: Value, bare: Type, letter: Format | None, expr: syntax.Expr, scope: Scope) -> Reading:
+    """An integer, an enum or a pointer, stripped of typedefs."""
+    size = size_of(bare) or (4 if bare.kind == TypeKind.ENUM else 0)
+    if size not in (1, 2, 4, 8):
+        raise scope.fail(expr.span, f"{a_spelled(bare)} has {size} bytes: the kernel fetches 1, 2, 4 or 8")
+    reading = _number(value, size, letter, _shown(bare))
+    if bare.kind != TypeKind.ENUM or not isinstance(reading.operand, Number):
+        return reading
+    names = enumerators_of(bare)
+    operand = replace(reading.operand, enumerators=names)
+    return replace(reading, operand=operand, enumerators=names if letter is None else ())
+
+
+def _shown(bare: Type) -> str:
+    """The letter of the kernel's type that shows a scalar as C knows it."""
+    match bare.kind:
+        case TypeKind.POINTER:
+            return "x"
+        case TypeKind.ENUM:
+            return "s" if bare.is_complete() and bare.type.is_signed else "u"
+        case TypeKind.INT:
+            return "s" if bare.is_signed else "u"
+        case _:
+            return "u"
+
+
+def _number(value: Value, size: int, letter: Format | None, default: str) -> Reading:
+    shown = _LETTERS[letter] if letter is not None else default
+    fetch = Fetch(value.base, value.byte_offsets, f"{shown}{size * 8}")
+    return Reading(fetch, Number(size * 8, shown == "s", fetch=fetch))
+
+
+def _bit_field(
+    value: Value, bits: tuple[int, int], letter: Format | None, type_: Type, span: Span, scope: Scope
+) -> Reading:
+    first, width = bits
+    container = next((size for size in (8, 16, 32, 64) if first + width <= size), None)
+    if container is None:
+        raise scope.fail(span, f"these {width} bits lie across 9 bytes: the kernel fetches 8")
+    if scope.machine.byteorder == "big":  # counted from the most significant bit; the kernel counts from the least
+        first = container - first - width
+    bare = underlying(type_)
+    is_signed = letter is Format.SIGNED or (letter is None and bare.kind == TypeKind.INT and bare.is_signed)
+    fetch = Fetch(value.base, value.byte_offsets, f"b{width}@{first}/{container}")
+    names = enumerators_of(bare) if bare.kind == TypeKind.ENUM else ()
+    operand = Number(width, is_signed, None, is_bit_field=True, enumerators=names)
+    # The kernel prints a bit field as an unsigned decimal: what else is asked for is made of that.
+    other_form = "x" if letter is Format.HEXADECIMAL else "s" if is_signed else ""
+    shown_names = names if letter is None else ()
+    return Reading(fetch, operand, width if other_form else None, other_form, shown_names)
+
+
+def _array(value: Value, bare: Type, letter: Format | None, expr: syntax.Expr, scope: Scope) -> Reading:
+    if is_char(bare.type) and not isinstance(expr, syntax.Slice):
+        if letter is not None:
+            raise scope.fail(expr.span, f"a string has no number to show as {letter.value}", "name a character: [0]")
+        return Reading(Fetch(value.base, value.byte_offsets, "string"), Text())
+    element = underlying(sole_scalar(bare.type))
+    size = size_of(element)
+    is_scalar = element.kind in (TypeKind.INT, TypeKind.BOOL, TypeKind.ENUM, TypeKind.POINTER) and size in (1, 2, 4, 8)
+    if not bare.length or bare.length > MAX_ARRAY or not is_scalar:
+        raise _no_scalar(bare, expr, scope)
+    _check_array(value, bare.length, expr.span, scope)
+    if element.kind == TypeKind.POINTER and is_char(element.type) and letter is None:
+        fetch_type = f"{_string_type(element, expr.span, scope)}[{bare.length}]"
+        return Reading(Fetch(value.base, value.byte_offsets, fetch_type), Opaque("an array of strings"))
+    names = enumerators_of(element) if element.kind == TypeKind.ENUM and letter is None else ()
+    shown = _LETTERS[letter] if letter is not None else _shown(element)
+    fetch = Fetch(value.base, value.byte_offsets, f"{shown}{(size or 0) * 8}[{bare.length}]")
+    return Reading(fetch, Opaque("an array"), enumerators=names)
+
+
+def _check_array(value: Value, count: int, span: Span, scope: Scope) -> None:
+    scope.require(Feature.ARRAY, span)
+    if not 1 <= count <= MAX_ARRAY:
+        raise scope.fail(span, f"the kernel fetches arrays of 1 to {MAX_ARRAY} elements")
+    if not value.is_memory:
+        raise scope.fail(span, f"{value.base} is no memory: the kernel fetches arrays from memory only")
+
+
+def _no_scalar(type_: Type, expr: syntax.Expr, scope: Scope) -> Exception:
+    span, bare = expr.span, underlying(type_)
+    match bare.kind:
+        case TypeKind.STRUCT | TypeKind.UNION:
+            names = member_names(bare) if bare.is_complete() else []
+            hints = [f"its members are {listed(names)}"] if names else []
+            return scope.fail(span, f"this is a whole {spelled(type_)}: name a member of it", *hints)
+        case TypeKind.ARRAY:
+            count = f"{bare.length} elements" if bare.length else "elements"
+            hints = ["name one, [0], or some, [0:8]"]
+            if size_of(bare.type) == 1 and isinstance(expr, syntax.Member):
+                hints.append(f"for a string: !(char[]){expr.name}")
+            return scope.fail(span, f"this is an array, {spelled(type_)}, of {count}", *hints)
+        case TypeKind.VOID:
+            return scope.fail(span, f"{scope.function} returns nothing")
+        case _:
+            return scope.fail(span, f"the kernel cannot fetch {a_spelled(type_)}")

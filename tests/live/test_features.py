@@ -1,0 +1,96 @@
+"""What each real kernel says that it can do, against what it takes when it is tried."""
+
+import json
+
+import pytest
+
+from surftrace.kernel.features import Feature, exact_release, features_of_release
+from tests.kernel.guest import Guest
+from tests.live.helpers import tracefs_state
+
+_ASK = """
+import json
+from surftrace.tracing.running import RunningKernel
+from surftrace.tracing.tracefs import find_tracefs
+kernel = RunningKernel(find_tracefs())
+features, traceable = kernel.features(), kernel.traceable()
+print(json.dumps([features.kernel, [f.name for f in features.present], sorted(traceable)]))
+"""
+
+# A definition that needs a feature, and the file that takes it. `GROUP/EVENT` stands for the event's name.
+_DEFINITIONS: dict[Feature, tuple[str, str]] = {
+    Feature.ARGUMENT_N: ("kprobe_events", "p:GROUP/EVENT vfs_read a=$arg1"),
+    Feature.ARRAY: ("kprobe_events", "p:GROUP/EVENT vfs_read a=+0($stack):u8[4]"),
+    Feature.SYMBOL: ("kprobe_events", "p:GROUP/EVENT vfs_read a=%ip:symbol"),
+    Feature.DYNAMIC_EVENTS: ("dynamic_events", "p:GROUP/EVENT vfs_read"),
+    Feature.USTRING: ("kprobe_events", "p:GROUP/EVENT vfs_read a=+0(%si):ustring"),
+    Feature.USER_MEMORY: ("kprobe_events", "p:GROUP/EVENT vfs_read a=+u0(%si)"),
+    Feature.IMMEDIATE: ("kprobe_events", "p:GROUP/EVENT vfs_read a=\\1"),
+    Feature.RETURN_TARGET: ("kprobe_events", "p:GROUP/EVENT vfs_read%return"),
+    Feature.EPROBE: ("dynamic_events", "e:GROUP/EVENT sched.sched_switch a=$prev_pid"),
+    Feature.CHAR: ("kprobe_events", "p:GROUP/EVENT vfs_read a=%di:char"),
+    Feature.FPROBE: ("dynamic_events", "f:GROUP/EVENT vfs_read"),
+    Feature.TPROBE: ("dynamic_events", "t:GROUP/EVENT sched_switch"),
+    Feature.ARGUMENTS_ALL: ("kprobe_events", "p:GROUP/EVENT vfs_read $arg*"),
+    Feature.BTF_ARGUMENT: ("kprobe_events", "p:GROUP/EVENT vfs_read a=count"),
+    Feature.RETURN_ARGUMENT: ("kprobe_events", "r:GROUP/EVENT vfs_read a=$arg3"),
+    Feature.DENTRY_NAME: ("kprobe_events", "p:GROUP/EVENT vfs_read a=$arg1:%pD"),
+}
+# A filter or a trigger that needs a feature, the file that takes it, and what undoes it.
+_CONDITIONS: dict[Feature, tuple[str, str, str]] = {
+    Feature.USTRING_FILTER: ("events/syscalls/sys_enter_openat/filter", 'filename.ustring ~ "x*"', "0"),
+    Feature.FUNCTION_FILTER: ("events/workqueue/workqueue_execute_start/filter", "function.function == schedule", "0"),
+    Feature.CPUS_FILTER: ("events/sched/sched_migrate_task/filter", "dest_cpu & CPUS{0}", "0"),
+    Feature.HIST_TRIGGER: ("events/sched/sched_process_exit/trigger", "hist:keys=pid", "!hist:keys=pid"),
+}
+
+
+def _trial() -> str:
+    """A script that tries each feature, undoes it, and prints the names of those that the kernel takes."""
+    lines = ["cd /sys/kernel/tracing || exit 1", "exec 2> /dev/null"]
+    for feature, (file, text) in _DEFINITIONS.items():
+        event = f"feature_trial/{feature.name.lower()}"
+        definition = text.replace("GROUP/EVENT", event)
+        lines.append(f"if echo '{definition}' >> {file}; then echo {feature.name}; echo '-:{event}' >> {file}; fi")
+    for feature, (file, text, undo) in _CONDITIONS.items():
+        # A filter that is refused leaves its text and the reason in the file: `0` takes these away too.
+        lines.append(f"if echo '{text}' > {file}; then echo {feature.name}; fi; echo '{undo}' > {file}")
+    return "\n".join([*lines, "test -e error_log && echo ERROR_LOG; true"])
+
+
+def test_features_are_what_the_kernel_takes(guest: Guest) -> None:
+    before = tracefs_state(guest)
+    kernel, told, _ = json.loads(guest.run(["python3", "-c", _ASK]).expect().stdout)
+    taken = guest.run(["bash", "-c", _trial()]).expect().stdout.split()
+    assert {*_DEFINITIONS, *_CONDITIONS, Feature.ERROR_LOG} == set(Feature)
+    assert sorted(told) == sorted(taken)
+    assert kernel == "this kernel"
+    assert tracefs_state(guest) == before
+
+
+def test_features_are_those_of_the_release(guest: Guest) -> None:
+    _, told, _ = json.loads(guest.run(["python3", "-c", _ASK]).expect().stdout)
+    release = exact_release(
+        *(guest.run(["uname", option]).expect().stdout.strip() for option in ("--kernel-release", "--kernel-version"))
+    )
+    # Debian's 5.10 cloud kernel is built without CONFIG_HIST_TRIGGERS.
+    has_histograms = guest.run(["test", "-e", "/sys/kernel/tracing/events/sched/sched_switch/hist"]).status == 0
+    without = set() if has_histograms else {Feature.HIST_TRIGGER}
+    assert {Feature[name] for name in told} == features_of_release(release).present - without
+
+
+@pytest.mark.kernels("5.10", "6.12")
+def test_features_without_access_to_tracefs(guest: Guest) -> None:
+    script = _ASK.replace("RunningKernel(find_tracefs())", "RunningKernel(None)").replace("sorted(traceable)", "0")
+    kernel, told, _ = json.loads(guest.run(["python3", "-c", script]).expect().stdout)
+    assert kernel == "this kernel"
+    assert ("EPROBE" in told, "USTRING_FILTER" in told) == (guest.image.name != "5.10", True)
+
+
+def test_traceable_functions(guest: Guest) -> None:
+    guest.run(["modprobe", "dummy"]).expect()
+    *_, names = json.loads(guest.run(["python3", "-c", _ASK]).expect().stdout)
+    guest.run(["rmmod", "dummy"]).expect()
+    assert {"vfs_read", "dummy_xmit"} <= set(names)
+    assert "kprobe_dispatcher" not in names  # notrace
+    assert not [name for name in names if any(letter.isspace() or letter == "[" for letter in name)]
