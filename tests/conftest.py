@@ -1,6 +1,6 @@
-"""Options of the tests, and the `guest` fixture: each real kernel, booted once for all the tests that use it."""
+"""Options of the tests, and the `guest` fixtures: each real kernel, booted once for all the tests that use it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -28,13 +28,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = marker.args if marker else images.NAMES
     if unknown := set(names) - set(images.NAMES):
         raise pytest.UsageError(f"{metafunc.definition.nodeid} asks for unknown kernels: {unknown}")
-    # One pytest-xdist worker gets all the tests of a kernel, so that only one boots it.
-    kernels = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
-    metafunc.parametrize("guest", kernels, indirect=True, scope="session")
+    metafunc.parametrize("guest", _grouped(names), indirect=True, scope="session")
+
+
+def _grouped(names: Iterable[str]) -> list[object]:
+    """Parameters that give all the tests of a kernel to one pytest-xdist worker, so that only one boots it."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
 
 
 @pytest.fixture(scope="session")
 def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
     """Return the running guest with the kernel of the test's parameter."""
+    with Guest(images.fetch(request.param)) as booted:
+        yield booted
+
+
+@pytest.fixture(scope="session", params=_grouped(images.ARM64_NAMES))
+def arm64_guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
+    """Return the running guest with an arm64 kernel; surftrace itself does not run there."""
     with Guest(images.fetch(request.param)) as booted:
         yield booted

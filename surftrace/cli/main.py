@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from surftrace.cli.options import Options, UsageError, parse_options
-from surftrace.cli.report import report_diagnostics, report_error
+from surftrace.cli.report import print_explanation, report_diagnostics, report_error
 from surftrace.compiler.plan import Plan, build_plan
 from surftrace.compiler.render import echo_lines, shell_script
 from surftrace.compiler.resolve import resolve
@@ -51,10 +51,13 @@ def _has_color() -> bool:
 
 
 def _run(options: Options, paint: Paint) -> int:
-    script = parse_script(options.expressions, [(path, _read_script(path)) for path in options.files])
+    definitions = dict(options.definitions)
+    script = parse_script(options.expressions, [(path, _read_script(path)) for path in options.files], definitions)
+    if unused := definitions.keys() - script.names:
+        raise UsageError(f"nothing asks for ${{{min(unused)}}} in {', '.join(options.files)}")
     if not script.sources:
         raise UsageError(f"no probe in {', '.join(options.files)}")
-    if options.is_dry_run or options.output is not None:
+    if options.is_dry_run or options.is_explained or options.output is not None:
         return _compile_only(options, script, paint)
     if _machine(options) != machine_named(os.uname().machine):
         raise UsageError(f"this machine cannot run a trace for {options.arch}", "print it with -S, or write it with -o")
@@ -78,7 +81,11 @@ def _compile_only(options: Options, script: Script, paint: Paint) -> int:
     if not options.btfs and _machine(options) != machine_named(os.uname().machine):
         raise UsageError("the types of this machine's kernel are not those of another", "give its BTF with -b FILE")
     tracefs = _accessible_tracefs()
-    plan = _plan(_resolve(script, options, _kernel(options, tracefs), paint), options, options.instance or SHELL_NAME)
+    resolved = _resolve(script, options, _kernel(options, tracefs), paint)
+    if options.is_explained:
+        print_explanation(resolved, _paint(options.color, sys.stdout))
+        return 0
+    plan = _plan(resolved, options, options.instance or SHELL_NAME)
     if options.output is not None:
         comments = tuple(probe.source.text[probe.span.start : probe.span.end] for probe in script.probes)
         _write_script(options.output, shell_script(plan, comments))
@@ -105,7 +112,7 @@ def _accessible_tracefs() -> Tracefs | None:
 
 
 def _resolve(script: Script, options: Options, kernel: Kernel, paint: Paint) -> Resolved:
-    resolved = resolve(script, Target(_machine(options), kernel))
+    resolved = resolve(script, Target(_machine(options), kernel), options.has_guards)
     report_diagnostics(resolved.warnings, sys.stderr, paint)
     return resolved
 

@@ -41,7 +41,10 @@ class Options:
 
     expressions: tuple[str, ...]
     files: tuple[str, ...]
+    definitions: tuple[tuple[str, str], ...]
     has_stacks: bool
+    has_guards: bool
+    is_explained: bool
     is_dry_run: bool
     output: str | None
     btfs: tuple[str, ...]
@@ -71,17 +74,21 @@ def parse_options(argv: Sequence[str]) -> Options:
         raise UsageError("no probe given", "for example: surftrace 'p ip_output len=skb->len'")
     if chosen.output is not None and chosen.is_dry_run:
         raise UsageError("-o writes a script, -S prints one: choose one of them")
+    if chosen.is_explained and (chosen.is_dry_run or chosen.output is not None):
+        raise UsageError("--explain prints no commands: leave out -S or -o")
     if chosen.output is not None and (chosen.time_s is not None or chosen.count is not None):
         raise UsageError("the script of -o runs until it is stopped: it takes no -t and no -c")
     _check_target(chosen)
-    for name in ("expressions", "files", "btfs"):
+    if chosen.definitions and not chosen.files:
+        raise UsageError("-D fills in ${name} in a script: it needs -f FILE")
+    for name in ("expressions", "files", "btfs", "definitions"):
         setattr(chosen, name, tuple(getattr(chosen, name)))
     return Options(**vars(chosen))
 
 
 def _check_target(chosen: argparse.Namespace) -> None:
     """Refuse what is for another kernel where a trace asks the running one."""
-    is_trace = not chosen.is_dry_run and chosen.output is None
+    is_trace = not (chosen.is_dry_run or chosen.is_explained) and chosen.output is None
     for option, value in (("--kernel", chosen.kernel), ("--symbols", chosen.symbols)):
         if value is not None and is_trace:
             message = f"{option} is for another kernel: a trace asks the running one itself"
@@ -100,14 +107,46 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         add_help=False,
     )
+    _add_probes(parser)
+    _add_results(parser)
+    _add_kernel(parser)
+    _add_trace(parser)
+    parser.add_argument("--version", action="version", version=f"surftrace {__version__}", help="print the version")
+    parser.add_argument("-h", "--help", action="help", help="print this help")
+    return parser
+
+
+def _add_probes(parser: argparse.ArgumentParser) -> None:
+    """What is traced."""
     add = parser.add_argument
     add(
         "expressions",
         nargs="*",
         metavar="PROBE",
-        help="KIND TARGET [NAME=VALUE ...] [f:FILTER], KIND p, r or e",
+        help="KIND TARGET [[NAME=]VALUE ...] [f:FILTER], KIND p, r, e, P or R",
     )
     add("-s", "--stack", dest="has_stacks", action="store_true", help="the kernel stack under each event")
+    add("-f", "--file", dest="files", action="append", default=[], metavar="FILE", help="probes from FILE, one a line")
+    add(
+        *("-D", "--define"),
+        dest="definitions",
+        action="append",
+        default=[],
+        type=_definition,
+        metavar="NAME=VALUE",
+        help="what ${NAME} is in the script of -f",
+    )
+    add(
+        "--no-guard",
+        dest="has_guards",
+        action="store_false",
+        help="do not look at the pointers that values are read through: cheaper, but null ones show stale values",
+    )
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    """What comes of it instead of a trace."""
+    add = parser.add_argument
     add(
         *("-S", "--show", "-n", "--dry-run"),
         dest="is_dry_run",
@@ -115,15 +154,17 @@ def _parser() -> argparse.ArgumentParser:
         help="print the commands as echo lines; touch nothing, need no root",
     )
     add(
-        "-f",
-        "--file",
-        dest="files",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="probes from FILE, one a line",
+        "--explain",
+        dest="is_explained",
+        action="store_true",
+        help="say what each value became: its type, the reads, the symbol; touch nothing",
     )
     add("-o", "--output", metavar="FILE", help="write a bash script that traces without surftrace")
+
+
+def _add_kernel(parser: argparse.ArgumentParser) -> None:
+    """The kernel that it is for."""
+    add = parser.add_argument
     add(
         *("-b", "--btf"),
         dest="btfs",
@@ -132,16 +173,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="types from FILE: raw BTF, or a vmlinux with it; once more for each .ko",
     )
-    add("-a", "--arch", metavar="ARCH", help="compile for x86_64 or aarch64")
+    add("-a", "--arch", metavar="ARCH", help="compile for this architecture: x86_64, aarch64, ...")
     add("--kernel", metavar="RELEASE", help="with -b: compile for what Linux RELEASE can do, such as 5.10")
     add("--symbols", metavar="FILE", help="check names against FILE: a System.map or a copy of /proc/kallsyms")
+
+
+def _add_trace(parser: argparse.ArgumentParser) -> None:
+    """How a trace runs and ends."""
+    add = parser.add_argument
     add("--instance", type=_instance, metavar="NAME", help="name of the tracefs instance and probe group")
     add("-t", "--time", dest="time_s", type=_seconds, metavar="SECONDS", help="stop after SECONDS")
     add("-c", "--count", type=_count, metavar="N", help="stop after N events")
     add("--color", choices=("auto", "always", "never"), default="auto", help="colour (auto: on a terminal)")
-    add("--version", action="version", version=f"surftrace {__version__}", help="print the version")
-    add("-h", "--help", action="help", help="print this help")
-    return parser
+
+
+def _definition(text: str) -> tuple[str, str]:
+    from surftrace.lang.script import is_definition_name
+
+    name, equals, value = text.partition("=")
+    if not equals or not is_definition_name(name):
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE")
+    if not value.isprintable():
+        raise argparse.ArgumentTypeError(f"the value of {name} has a control character in it")
+    return name, value
 
 
 def _instance(text: str) -> str:

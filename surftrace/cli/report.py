@@ -1,9 +1,10 @@
-"""Errors and warnings as people read them, on standard error."""
+"""Errors and warnings as people read them, on standard error; explanations, on standard output."""
 
 import shutil
 from collections.abc import Iterator
 from typing import TextIO
 
+from surftrace.compiler.resolved import Resolved
 from surftrace.errors import SurftraceError
 from surftrace.lang.source import DiagnosedError, Diagnostic, render_excerpt, render_location
 from surftrace.output.color import Paint, Role
@@ -26,6 +27,20 @@ def report_diagnostics(diagnostics: tuple[Diagnostic, ...], stream: TextIO, pain
     for diagnostic in diagnostics:
         for line in _lines(diagnostic, paint, columns):
             print(line, file=stream)
+
+
+def print_explanation(resolved: Resolved, paint: Paint) -> None:
+    """Print on standard output what each probe became."""
+    from surftrace.compiler.explain import explain
+
+    for probe in resolved.probes:
+        lines = list(explain(probe))
+        width = min(40, max(len(line.subject) + 2 * line.depth for line in lines[1:]))
+        for line in lines:
+            indent = "  " * line.depth
+            subject = escape(line.subject).ljust(width - len(indent)) if line.text else escape(line.subject)
+            role = Role.NAME if line.depth == 1 else Role.EVENT if not line.depth else Role.FAINT
+            print(f"{indent}{paint(role, subject)}  {escape(line.text)}".rstrip())
 
 
 def _lines(diagnostic: Diagnostic, paint: Paint, columns: int | None) -> Iterator[str]:

@@ -42,20 +42,19 @@ def resolve_event(
         hints = did_you_mean(nearest(place, names))
         raise CompileError([Diagnostic(probe.source, event.span, f"this kernel has no event '{place}'", hints)])
     fields = target.kernel.event_fields(event.system, event.name)
-    filter_span = None if probe.filter is None else probe.filter.span
     if probe.arguments:
         scope = _scope(probe, place, target, fields)
         scope.require(Feature.EPROBE, probe.arguments[0].span.to(probe.arguments[-1].span))
         shown, condition = resolve_contents(probe, scope, has_guards, warnings)
         place = f"{event.system}.{event.name}"
-        return ResolvedProbe(probe.kind, name, place, shown, condition, probe.source, event.span, filter_span)
+        return ResolvedProbe(probe, name, place, shown, condition, scope)
     condition = None
     if probe.filter is not None:
         if fields is None:
             message = f"the fields of {place} are not known here: nobody checks what they are compared with"
             warnings.append(Diagnostic(probe.source, probe.filter.span, message, (), "warning"))
         condition = _own_filter(probe, probe.filter, fields, target)
-    return ResolvedProbe(probe.kind, "", place, (), condition, probe.source, event.span, filter_span)
+    return ResolvedProbe(probe, "", place, (), condition, None)
 
 
 def _scope(probe: Probe, place: str, target: Target, fields: tuple[EventField, ...] | None) -> Scope:

@@ -153,8 +153,15 @@ def _definition(probe: ResolvedProbe, event: TracedEvent) -> Step:
 def _filter(probe: ResolvedProbe, condition: Condition, event_folder: str, event: str) -> Step:
     line = _Line(probe.source)
     _add_condition(line, condition)
-    line.check_length("filter", probe.filter_span or probe.span)
+    line.check_length("filter", probe.filter_span)
     return Step(f"{event_folder}/filter", line.text, marks=tuple(line.marks), event=event)
+
+
+def render_condition(condition: Condition) -> str:
+    """A filter's text as the kernel takes it."""
+    line = _Line(Source("", ""))
+    _add_condition(line, condition)
+    return line.text
 
 
 def _add_condition(line: _Line, condition: Condition) -> None:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
-from surftrace.compiler.plan import Plan, Step
+from surftrace.compiler.plan import Plan, Step, TracedEvent
 
 
 def quote(text: str) -> str:
@@ -50,26 +50,79 @@ if ! mkdir "$tracing/{instance_path}"; then
 fi
 trap cleanup EXIT
 
-set -e
+{show}set -e
 {steps}
-cat "$tracing/{instance_path}/trace_pipe" &
+{read} "$tracing/{instance_path}/trace_pipe" &
 reader=$!
 set +e
 wait "$reader"
 """
 
 
+# The script's own decoder, for plans with hidden fields: they are last on a line, after what strings may hold.
+_SHOW = """\
+shopt -s extglob
+# An address that a pointer may be: others were not followed, and what was to be read behind them was not.
+valid() {{
+    (( ($1 ^ 1 << 63) >= ($2 ^ 1 << 63) && ($1 ^ 1 << 63) < ($3 ^ 1 << 63) ))
+}}
+show() {{
+    local line rest guard
+    while IFS= read -r line; do
+        case $line in
+{events}
+        esac
+        printf '%s\\n' "$line"
+    done < "$1"
+}}
+
+"""
+
+
 def shell_script(plan: Plan, comments: tuple[str, ...] = ()) -> str:
-    """A bash script that sets the plan up, streams the kernel's own text, and cleans up. `comments` are its head."""
+    """A bash script that sets the plan up, streams the kernel's own text, and cleans up. `comments` are its head.
+
+    Hidden fields are left out of the text, and `<fault>` stands for what was read through a pointer that was none.
+    """
     undos = [step.undo for step in reversed(plan.steps) if step.undo is not None]
+    cases = [line for event in plan.events for line in _show_event(event)]
+    optional = {step.event for step in plan.steps if step.is_optional}
     return _SCRIPT.format(
         comments="".join(f"# {line}\n" for comment in comments for line in comment.splitlines()).rstrip("\n"),
         instance=plan.instance,
         instance_path=plan.instance_path,
         # A step that was never made has nothing to take back, and says so.
         undo="\n".join(f"    {{ {_echo(undo, _script_path(undo))}; }} 2> /dev/null" for undo in undos),
-        steps="\n".join(_echo(step, _script_path(step)) for step in plan.steps),
+        steps="\n".join(_script_step(step, optional) for step in plan.steps),
+        show=_SHOW.format(events="\n".join(cases)) if cases else "",
+        read="show" if cases else "cat",
     )
+
+
+def _script_step(step: Step, optional: set[str]) -> str:
+    """A step of a script that ends where one fails; what the kernel may refuse does not count."""
+    text = _echo(step, _script_path(step))
+    return f"{{ {text}; }} 2> /dev/null || :" if step.event in optional else text
+
+
+def _show_event(event: TracedEvent) -> Iterator[str]:
+    """The case of an event with hidden fields: they are cut off, and looked at where they are guards."""
+    hidden = [field for field in event.fields if field.is_hidden]
+    if not hidden:
+        return
+    yield f'        *": {event.name}: ("*" {hidden[0].name}="*)'
+    yield f'            rest=" {hidden[0].name}=${{line##* {hidden[0].name}=}}"'
+    yield f"            line=${{line% {hidden[0].name}=*}}"
+    for guard in hidden:
+        names = [field.name for field in event.fields if guard.name in field.guards and not field.is_hidden]
+        if guard.valid is None or not names:
+            continue
+        low, high = guard.valid
+        yield f"            guard=${{rest##* {guard.name}=}}"
+        yield f'            if ! valid "${{guard%% *}}" {low:#x} {high:#x}; then'
+        yield from (f"                line=${{line/ {name}=+([! ])/ {name}=<fault>}}" for name in names)
+        yield "            fi"
+    yield "            ;;"
 
 
 def _script_path(step: Step) -> str:

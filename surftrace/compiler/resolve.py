@@ -13,7 +13,7 @@ from surftrace.compiler.scope import Scope, collect, listed
 from surftrace.kernel.symbols import KernelSymbol
 from surftrace.kernel.target import Target
 from surftrace.lang.script import Script
-from surftrace.lang.source import CompileError, Diagnostic, Span
+from surftrace.lang.source import CompileError, Diagnostic
 from surftrace.lang.syntax import (
     AddressTarget,
     EventTarget,
@@ -159,14 +159,7 @@ class _Resolver:
         """The probe with its arguments and filter."""
         probe = self.probe
         fields, condition = resolve_contents(probe, scope, self.has_guards, self.warnings)
-        return ResolvedProbe(
-            probe.kind, self.name, place, fields, condition, probe.source, probe.target.span, filter_span(probe)
-        )
-
-
-def filter_span(probe: Probe) -> Span | None:
-    """Where the probe's filter is written."""
-    return None if probe.filter is None else probe.filter.span
+        return ResolvedProbe(probe, self.name, place, fields, condition, scope)
 
 
 def _plain(name: str) -> str:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from surftrace.compiler.fetch import Fetch
+from surftrace.compiler.scope import Scope
 from surftrace.compiler.values import Prefix
 from surftrace.lang.source import Diagnostic, Source, Span
-from surftrace.lang.syntax import Comparison, Kind
+from surftrace.lang.syntax import Comparison, Kind, Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +85,37 @@ class ResolvedProbe:
     """One probe. `place` is what the kernel is given: `symbol+0x10`, or `system/event`; `span` that of the target.
 
     `name` is the probe's own event in the group; of an event that is traced as it is, there is none to define and the
-    name is empty. `is_one_of_many`: a glob's match, which the kernel may refuse without harm.
+    name is empty. `is_one_of_many`: a glob's match, which the kernel may refuse without harm. `probe` is what was
+    written, and `scope` what its expressions were evaluated in, None where there is nothing to evaluate.
     """
 
-    kind: Kind
+    probe: Probe
     name: str
     place: str
     fields: tuple[Field, ...]
     condition: Condition | None
-    source: Source
-    span: Span
-    filter_span: Span | None
+    scope: Scope | None
     is_one_of_many: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What the probe watches."""
+        return self.probe.kind
+
+    @property
+    def source(self) -> Source:
+        """The text it was written in."""
+        return self.probe.source
+
+    @property
+    def span(self) -> Span:
+        """Where its target is written."""
+        return self.probe.target.span
+
+    @property
+    def filter_span(self) -> Span:
+        """Where its filter is written; the target where it has none."""
+        return self.span if self.probe.filter is None else self.probe.filter.span
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,43 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of an expanded text, and the part of the written one that it stands for.
+
+    Parts of equal length are the same text; else the written one is `${name}`.
+    """
+
+    expanded: Span
+    written: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """A text that probes are read from: one shell argument (`probe 1`), or a whole saved script."""
+    """A text that probes are read from: one shell argument (`probe 1`), or a whole saved script.
+
+    A probe with `${name}` in it has a source of its own: `text` is what that became, `pieces` lead back to the text of
+    the script, `written`.
+    """
 
     name: str
     text: str
     is_file: bool = False
+    written: "Source | None" = None
+    pieces: tuple[Piece, ...] = ()
+
+    def as_written(self, span: Span) -> "tuple[Source, Span]":
+        """The user's own text that a span of this one came from."""
+        if self.written is None:
+            return self, span
+        start = end = self.pieces[-1].written.end
+        for piece in reversed(self.pieces):
+            is_same = piece.expanded.end - piece.expanded.start == piece.written.end - piece.written.start
+            shift = piece.written.start - piece.expanded.start
+            if span.start < piece.expanded.end or piece.expanded.start == span.start:
+                start = span.start + shift if is_same else piece.written.start
+            if span.end <= piece.expanded.end:
+                end = span.end + shift if is_same else piece.written.end
+        return self.written, Span(start, max(start, end))
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of a character offset, both counted from 1."""
@@ -81,17 +112,17 @@ def printable(text: str) -> str:
 
 def render_location(diagnostic: Diagnostic) -> str:
     """`probe 1`, or `FILE:LINE:COLUMN` for a script."""
-    source = diagnostic.source
+    source, span = diagnostic.source.as_written(diagnostic.span)
     if not source.is_file:
         return source.name
-    line, column = source.position(diagnostic.span.start)
+    line, column = source.position(span.start)
     return f"{source.name}:{line}:{column}"
 
 
 def render_excerpt(diagnostic: Diagnostic, columns: int | None = None) -> tuple[str, str]:
     """The user's line and the line of carets under the diagnostic's span, cut to what fits so many columns."""
-    span = diagnostic.span
-    line, line_start = diagnostic.source.line(span.start)
+    source, span = diagnostic.source.as_written(diagnostic.span)
+    line, line_start = source.line(span.start)
     line = printable(line)
     start, end = span.start - line_start, min(span.end - line_start, len(line))
     if columns is not None:

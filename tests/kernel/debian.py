@@ -30,10 +30,11 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An apt of its own in `folder`, which knows only `suites`."""
+    """An apt of its own in `folder`, which knows only `suites` and one architecture, and nothing as installed."""
 
     folder: Path
     suites: tuple[str, ...]
+    architecture: str = "amd64"
 
     def update(self) -> None:
         """Fetch the lists of all suites; raise ArchiveError unless every suite answered."""
@@ -54,6 +55,12 @@ class Archive:
         if not names:
             raise ArchiveError(f"{meta_package} of {', '.join(self.suites)} depends on no kernel")
         return tuple(Package(name, self._candidate(name)) for name in names)
+
+    def closure(self, names: Sequence[str]) -> tuple[Package, ...]:
+        """Return the packages `names` and all that they depend on."""
+        plan = self._apt("apt-get", "install", "--simulate", "--no-install-recommends", *names)
+        found = re.findall(r"^Inst (\S+) \((\S+)", plan, re.MULTILINE)
+        return tuple(Package(name, version) for name, version in sorted(found))
 
     def _candidate(self, name: str) -> str:
         policy = self._apt("apt-cache", "policy", name)
@@ -79,6 +86,8 @@ class Archive:
 
     def _apt(self, program: str, *argv: str, cwd: Path | None = None) -> str:
         settings = {
+            "APT::Architecture": self.architecture,
+            "APT::Architectures": self.architecture,
             "Dir::Etc::sourcelist": self.folder / "sources.list",
             "Dir::Etc::sourceparts": "-",
             "Dir::Etc::preferences": self.folder / "preferences",

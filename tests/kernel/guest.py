@@ -23,8 +23,8 @@ _RECEIVE_BYTES = 1 << 16
 _START_LIMIT_S = 60
 _FILE_LIMIT_S = 60
 
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {
-    "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "USER": "root",
     "LOGNAME": "root",
@@ -35,7 +35,11 @@ ENVIRONMENT = {
 
 
 class Guest:
-    """A virtual machine with `image`, the host's files below an overlay, and an agent that runs programs."""
+    """A virtual machine with `image`, its root's files below an overlay, and an agent that runs programs.
+
+    On amd64 these are the host's files, with the checkout's virtual environment; elsewhere a few programs, and the
+    checkout without what is compiled.
+    """
 
     def __init__(self, image: Image, *, life_limit_s: float = LIFE_LIMIT_S, memory_mb: int = MEMORY_MB) -> None:
         """Boot; raise GuestError with the console's text when that fails."""
@@ -101,7 +105,10 @@ class Guest:
         With `preloaded` it is surftrace, whatever argv[0] says, in a fork of a process that has imported all of it
         before: seconds faster, but not quite what a user runs.
         """
-        command = Command(tuple(argv), {**ENVIRONMENT, **(env or {})}, cwd, terminal_size, preloaded)
+        assert self.image.has_host_programs or not preloaded, "surftrace does not run there"
+        path = f"{Path(sys.executable).parent}:{_PATH}" if self.image.has_host_programs else _PATH
+        variables = {"PATH": path, **ENVIRONMENT, **(env or {})}
+        command = Command(tuple(argv), variables, cwd, terminal_size, preloaded)
         process = self._new_job(command.argv, on_output)
         self.send(Kind.START, process.job, command.encode())
         process.wait_for_start(_START_LIMIT_S)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tests.kernel.images import Image
 
-_BUSYBOX = Path("/bin/busybox")
 _INIT = Path(__file__).with_name("init.sh")
 _FOLDERS = ("bin", "dev", "proc", "sys", "modules", "host", "overlay", "root")
 _NEEDED_MODULES = ("virtio_pci", "virtio_console", "virtiofs", "overlay")
@@ -18,7 +17,7 @@ def build(image: Image, settings: Mapping[str, str]) -> bytes:
     archive = bytearray()
     for folder in _FOLDERS:
         archive += _entry(folder, stat.S_IFDIR | 0o755)
-    archive += _entry("bin/busybox", stat.S_IFREG | 0o755, _BUSYBOX.read_bytes())
+    archive += _entry("bin/busybox", stat.S_IFREG | 0o755, (image.root / "bin/busybox").read_bytes())
     archive += _entry("init", stat.S_IFREG | 0o755, _INIT.read_bytes())
     paths = tuple(_load_order(image))
     for path in paths:

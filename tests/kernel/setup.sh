@@ -7,6 +7,7 @@ set -eu
 packages="python3-venv qemu-system-x86 busybox-static kmod xz-utils zstd lz4"
 if [ "$1" = test ]; then
     packages="$packages bpftool dwarves gcc gcc-aarch64-linux-gnu iproute2 libc6-dev linux-perf mandoc netcat-openbsd procps"
+    packages="$packages qemu-system-arm"
 fi
 # Up to bookworm virtiofsd is a part of QEMU's packages.
 . /etc/os-release

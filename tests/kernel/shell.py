@@ -24,7 +24,7 @@ _ONE_DAY_S = 24 * 60 * 60
 def main() -> int:
     """Boot, run, and return the exit status of the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.kernel.shell", description=__doc__)
-    parser.add_argument("kernel", choices=images.NAMES)
+    parser.add_argument("kernel", choices=(*images.NAMES, *images.ARM64_NAMES))
     parser.add_argument("command", nargs="*", default=["/bin/bash"], help="default: an interactive shell")
     arguments = parser.parse_args()
     try:

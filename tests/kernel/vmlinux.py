@@ -1,5 +1,6 @@
-"""A kernel's files: vmlinuz in, uncompressed vmlinux and its BTF out; modules uncompressed and indexed."""
+"""A kernel's files: vmlinuz in, what QEMU boots and its BTF out; modules uncompressed and indexed."""
 
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -13,6 +14,14 @@ _PAYLOAD = struct.Struct("<II")
 _PAYLOAD_OFFSET = 0x248
 _SECTOR_BYTES = 512
 _SIZE_BYTES = 4
+
+# Documentation/arch/arm64/booting.rst
+_ARM64_MAGIC = b"ARM\x64"
+_ARM64_MAGIC_OFFSET = 0x38
+
+# Documentation/bpf/btf.rst: magic, version, flags, hdr_len, then type_off, type_len, str_off, str_len.
+_BTF_START = struct.pack("<HBBI", 0xEB9F, 1, 0, 24)
+_BTF_SECTIONS = struct.Struct("<IIII")
 
 _DECOMPRESSORS = {
     b"\xfd7zXZ": "xz",
@@ -45,6 +54,30 @@ def extract_btf(vmlinux: Path, btf: Path) -> None:
         if section is None:
             raise ValueError(f"{vmlinux} has no section .BTF")
         btf.write_bytes(section.data())
+
+
+def copy_arm64_image(vmlinuz: Path, image: Path) -> None:
+    """Copy `vmlinuz`, which Debian leaves unpacked on arm64; raise ValueError if it is packed after all."""
+    with vmlinuz.open("rb") as file:
+        file.seek(_ARM64_MAGIC_OFFSET)
+        if file.read(len(_ARM64_MAGIC)) != _ARM64_MAGIC:
+            raise ValueError(f"{vmlinuz} is no arm64 Image")
+    shutil.copyfile(vmlinuz, image)
+
+
+def find_btf(image: Path, btf: Path) -> None:
+    """Write the BTF that lies somewhere in `image`, which is no ELF file, to `btf`."""
+    content = image.read_bytes()
+    start = content.find(_BTF_START)
+    while start >= 0:
+        types, types_bytes, strings, strings_bytes = _BTF_SECTIONS.unpack_from(content, start + len(_BTF_START))
+        end = start + len(_BTF_START) + _BTF_SECTIONS.size + strings + strings_bytes
+        # pahole puts the strings right behind the types; their last byte is a zero.
+        if types == 0 and strings == types_bytes and content[end - 1 : end] == b"\0":
+            btf.write_bytes(content[start:end])
+            return
+        start = content.find(_BTF_START, start + 1)
+    raise ValueError(f"{image} has no BTF")
 
 
 def index_modules(root: Path, release: str) -> None:
