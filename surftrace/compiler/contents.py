@@ -12,7 +12,7 @@ from surftrace.compiler.arguments import (
 from surftrace.compiler.expressions import evaluate
 from surftrace.compiler.fetch import Fetch, too_long
 from surftrace.compiler.filters import Surroundings, resolve_filter
-from surftrace.compiler.guards import guarded
+from surftrace.compiler.guards import Guard, guarded, pointer_guard, sentinel, string_guard, tests_of
 from surftrace.compiler.hidden import HiddenFields
 from surftrace.compiler.network import prefix_of_comparison, read_prefixed
 from surftrace.compiler.operands import COMMON_OPERANDS, Number, Operand, Unknown
@@ -107,19 +107,37 @@ class _Contents:
     def finished(self, probe: Probe, condition: Condition | None) -> tuple[tuple[Field, ...], Condition | None]:
         """All fields with their guards, and the filter that looks at these."""
         unguarded = (*self.fields, *self.hidden.fields)
-        guards = {each.name: self._guards(each) for each in unguarded}
-        fields = [replace(each, guards=tuple(guard.name for guard in guards[each.name])) for each in unguarded]
-        fields.extend(each for each in self.hidden.fields if each.name not in guards)
+        pointers = {each.name: self._pointers(each) for each in unguarded}
+        fields = [replace(each, guards=tuple(pointer.name for pointer in pointers[each.name])) for each in unguarded]
+        fields.extend(each for each in self.hidden.fields if each.name not in pointers)
+        if condition is not None and self.addresses is not None:
+            guards = {name: [pointer_guard(pointer) for pointer in each] for name, each in pointers.items()}
+            fields = self._with_sentinels(fields, condition, guards)
+            condition = guarded(condition, guards)
         if len(fields) > MAX_ARGUMENTS:
             message = f"this needs {len(fields)} values with those for its filter and its guards: the kernel takes"
             span = probe.arguments[0].span.to(probe.arguments[-1].span)
             raise self.scope.fail(span, f"{message} {MAX_ARGUMENTS}", "make two probes of it, or use --no-guard")
-        return tuple(fields), None if condition is None else guarded(condition, guards)
+        return tuple(fields), condition
 
-    def _guards(self, field: Field) -> list[Field]:
+    def _with_sentinels(self, fields: list[Field], condition: Condition, guards: dict[str, list[Guard]]) -> list[Field]:
+        """The fields, each string that the filter compares followed by one that tells whether it was read."""
+        if not self.scope.features().has(Feature.IMMEDIATE):
+            return fields
+        compared = {test.field for test in tests_of(condition)}
+        result = []
+        for field in fields:
+            result.append(field)
+            if field.name in compared and field.is_string and field.fetch.base != "$comm":
+                result.append(sentinel(self.hidden.new_name(), field.span))
+                guards[field.name].append(string_guard(field))
+        return result
+
+    def _pointers(self, field: Field) -> list[Field]:
+        """The hidden fields with the pointers that a field is read through."""
         if self.addresses is None or field.valid is not None:
             return []
-        return list(self.hidden.guards_of(field, self.addresses))
+        return self.hidden.pointers_of(field, self.addresses)
 
     def _hide(self, fetch: Fetch, span: Span) -> str:
         if error := too_long(fetch):

@@ -134,6 +134,8 @@ def _form(field: Field) -> str:
 
 
 def _purpose(field: Field) -> str:
+    if field.is_sentinel:
+        return "hidden, stands for the string before it where that was not read"
     if field.valid is None:
         return "hidden, for the filter"
     return f"hidden, a guard: an address from {field.valid[0]:#x} to {field.valid[1] - 1:#x}"

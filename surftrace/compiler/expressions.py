@@ -257,9 +257,12 @@ def _in_register(operand: Value, type_: Type, field: Field, expr: syntax.Member,
     width = field.bit_width if field.bit_width is not None else (size_of(field.type) or 0) * 8
     if not width or field.bit_offset + width > 64 or (is_aggregate(field.type) and field.bit_offset):
         raise scope.fail(expr.name_span, f"'{expr.name}' cannot be taken out of {a_spelled(type_)} in {operand.base}")
-    if field.bit_offset == 0 and field.bit_width is None:
+    first = field.bit_offset
+    if scope.machine.byteorder == "big":  # a struct lies at the register's low-order end, its last byte there last
+        first += 64 - 8 * (size_of(type_) or 8)
+    if field.bit_width is None and first == (0 if scope.machine.byteorder == "little" else 64 - width):
         return replace(operand, type=field.type)
-    return replace(operand, type=field.type, bits=(field.bit_offset, width))
+    return replace(operand, type=field.type, bits=(first, width))
 
 
 def _index(expr: syntax.Index, scope: Scope) -> Value:

@@ -7,11 +7,18 @@ address of the kernel's, the value was not read: it shows as a fault, and no com
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from surftrace.compiler.fetch import Fetch
 from surftrace.compiler.resolved import AllOf, AnyOf, Condition, Field, NoneOf, Test
 from surftrace.lang.source import Span
 from surftrace.lang.syntax import Comparison
+
+# Comparisons that hold where a value was read.
+Guard: TypeAlias = tuple[Test, ...]
+
+# What the kernel's filter sees in place of a string that could not be read.
+UNREAD = "<fault>"
 
 _OPPOSITES = {
     Comparison.EQUAL: Comparison.NOT_EQUAL,
@@ -35,24 +42,25 @@ def pointers_of(fetch: Fetch) -> tuple[Fetch, ...]:
     return tuple(pointer for pointer in pointers if pointer.base != "$stack" or pointer.byte_offsets)
 
 
-def guarded(condition: Condition, guards: Mapping[str, Sequence[Field]]) -> Condition:
-    """The filter, false where a field in it was not read. `guards`: a field's name -> the pointers it was read through.
+def guarded(condition: Condition, guards: Mapping[str, Sequence[Guard]]) -> Condition:
+    """The filter, false where a field in it was not read. `guards`: a field's name -> what holds where it was read.
 
     Negations are moved to the comparisons, so that neither a comparison nor its opposite holds for what was not read.
     """
-    if not any(guards.get(test.field) for test in _tests(condition)):
+    if not any(guards.get(test.field) for test in tests_of(condition)):
         return condition
     return _guard(_without_negations(condition, False), guards)
 
 
-def _tests(condition: Condition) -> list[Test]:
+def tests_of(condition: Condition) -> list[Test]:
+    """All comparisons of a filter."""
     match condition:
         case Test():
             return [condition]
         case NoneOf():
-            return _tests(condition.operand)
+            return tests_of(condition.operand)
         case AllOf() | AnyOf():
-            return [test for operand in condition.operands for test in _tests(operand)]
+            return [test for operand in condition.operands for test in tests_of(operand)]
 
 
 def _without_negations(condition: Condition, is_negated: bool) -> Condition:
@@ -69,20 +77,18 @@ def _without_negations(condition: Condition, is_negated: bool) -> Condition:
             return AllOf(operands) if isinstance(condition, AllOf) != is_negated else AnyOf(operands)
 
 
-def _guard(condition: Condition, guards: Mapping[str, Sequence[Field]]) -> Condition:
+def _guard(condition: Condition, guards: Mapping[str, Sequence[Guard]]) -> Condition:
     needed = _shared_guards(condition, guards)
-    inner = _guard_rest(
-        condition, {name: [each for each in fields if each not in needed] for name, fields in guards.items()}
-    )
+    rest = {name: [guard for guard in each if guard not in needed] for name, each in guards.items()}
+    inner = _guard_operands(condition, rest)
     if not needed:
         return inner
-    span = _tests(condition)[0].span
-    tests = [test for guard in needed for test in range_tests(guard, span)]
+    tests = [test for guard in needed for test in guard]
     return AllOf((*tests, *(inner.operands if isinstance(inner, AllOf) else (inner,))))
 
 
-def _shared_guards(condition: Condition, guards: Mapping[str, Sequence[Field]]) -> list[Field]:
-    """The pointers that have to be right whichever of the comparisons decides: checked once, before all."""
+def _shared_guards(condition: Condition, guards: Mapping[str, Sequence[Guard]]) -> list[Guard]:
+    """What has to hold whichever of the comparisons decides: checked once, before all."""
     match condition:
         case Test():
             return list(guards.get(condition.field, ()))
@@ -90,13 +96,13 @@ def _shared_guards(condition: Condition, guards: Mapping[str, Sequence[Field]]) 
             return _shared_guards(condition.operand, guards)
         case AllOf():
             lists = [_shared_guards(operand, guards) for operand in condition.operands]
-            return list({guard.name: guard for fields in lists for guard in fields}.values())
+            return list(dict.fromkeys(guard for each in lists for guard in each))
         case AnyOf():
             first, *others = [_shared_guards(operand, guards) for operand in condition.operands]
-            return [guard for guard in first if all(guard in fields for fields in others)]
+            return [guard for guard in first if all(guard in each for each in others)]
 
 
-def _guard_rest(condition: Condition, guards: Mapping[str, Sequence[Field]]) -> Condition:
+def _guard_operands(condition: Condition, guards: Mapping[str, Sequence[Guard]]) -> Condition:
     match condition:
         case Test() | NoneOf():
             return condition
@@ -106,11 +112,25 @@ def _guard_rest(condition: Condition, guards: Mapping[str, Sequence[Field]]) -> 
             return AnyOf(tuple(_guard(operand, guards) for operand in condition.operands))
 
 
-def range_tests(guard: Field, span: Span) -> tuple[Test, Test]:
-    """Is the hidden pointer an address?"""
-    assert guard.valid is not None
-    low, high = guard.valid
+def pointer_guard(pointer: Field) -> Guard:
+    """The hidden pointer is an address."""
+    assert pointer.valid is not None
+    low, high = pointer.valid
     return (
-        Test(guard.name, Comparison.GREATER_EQUAL, low, True, span),
-        Test(guard.name, Comparison.LESS, high, True, span),
+        Test(pointer.name, Comparison.GREATER_EQUAL, low, True, pointer.span),
+        Test(pointer.name, Comparison.LESS, high, True, pointer.span),
     )
+
+
+def string_guard(string: Field) -> Guard:
+    """The string was read: where it was not, the text of the sentinel behind it stands in its place.
+
+    A string that faults takes no room in the record, so that it begins where the next one does (Linux
+    kernel/trace/trace_probe_tmpl.h, store_trace_args).
+    """
+    return (Test(string.name, Comparison.NOT_EQUAL, UNREAD, False, string.span),)
+
+
+def sentinel(name: str, span: Span) -> Field:
+    """The hidden string to put right behind another that a filter compares."""
+    return Field(name, Fetch(f'\\"{UNREAD}"', (), "string"), None, span, is_hidden=True)

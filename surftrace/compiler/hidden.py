@@ -1,7 +1,5 @@
 """Fields that are fetched and never shown: values that only a filter asks for, pointers that guards look at."""
 
-from collections.abc import Sequence
-
 from surftrace.compiler.arguments import HIDDEN
 from surftrace.compiler.fetch import Fetch
 from surftrace.compiler.guards import pointers_of
@@ -14,6 +12,7 @@ class HiddenFields:
 
     def __init__(self) -> None:
         self._by_fetch: dict[Fetch, Field] = {}
+        self._count = 0
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -24,10 +23,15 @@ class HiddenFields:
         """The hidden field with this fetch; `valid` is the range of addresses for a pointer that guards look at."""
         known = self._by_fetch.get(fetch)
         if known is None:
-            known = Field(f"{HIDDEN}{len(self._by_fetch)}", fetch, None, span, is_hidden=True, valid=valid)
+            known = Field(self.new_name(), fetch, None, span, is_hidden=True, valid=valid)
             self._by_fetch[fetch] = known
         return known
 
-    def guards_of(self, field: Field, addresses: tuple[int, int]) -> Sequence[Field]:
+    def new_name(self) -> str:
+        """The name of a hidden field that nothing else has."""
+        self._count += 1
+        return f"{HIDDEN}{self._count - 1}"
+
+    def pointers_of(self, field: Field, addresses: tuple[int, int]) -> list[Field]:
         """The pointers that a field is read through, those nearest to its base first."""
         return [self.add(pointer, field.span, addresses) for pointer in pointers_of(field.fetch)]

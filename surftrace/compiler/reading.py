@@ -199,6 +199,7 @@ def _bit_field(
     if container is None:
         raise scope.fail(span, f"these {width} bits lie across 9 bytes: the kernel fetches 8")
     if scope.machine.byteorder == "big":  # counted from the most significant bit; the kernel counts from the least
+        container = container if value.is_memory else 64
         first = container - first - width
     bare = underlying(type_)
     is_signed = letter is Format.SIGNED or (letter is None and bare.kind == TypeKind.INT and bare.is_signed)

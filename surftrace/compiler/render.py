@@ -107,12 +107,15 @@ def _script_step(step: Step, optional: set[str]) -> str:
 
 def _show_event(event: TracedEvent) -> Iterator[str]:
     """The case of an event with hidden fields: they are cut off, and looked at where they are guards."""
-    hidden = [field for field in event.fields if field.is_hidden]
+    sentinels = [field for field in event.fields if field.is_sentinel]
+    hidden = [field for field in event.fields if field.is_hidden and not field.is_sentinel]
     if not hidden:
         return
     yield f'        *": {event.name}: ("*" {hidden[0].name}="*)'
     yield f'            rest=" {hidden[0].name}=${{line##* {hidden[0].name}=}}"'
     yield f"            line=${{line% {hidden[0].name}=*}}"
+    for field in sentinels:
+        yield f"            line=${{line/ {field.name}=*([! ])/}}"
     for guard in hidden:
         names = [field.name for field in event.fields if guard.name in field.guards and not field.is_hidden]
         if guard.valid is None or not names:

@@ -38,6 +38,11 @@ class Field:
         return self.fetch.type in ("string", "ustring") or self.fetch.base == "$comm"
 
     @property
+    def is_sentinel(self) -> bool:
+        """Is this a constant that tells a filter whether the string before it was read?"""
+        return self.fetch.base.startswith("\\")
+
+    @property
     def array_length(self) -> int | None:
         """How many elements the kernel records; None for a value that is no array."""
         _, bracket, length = self.fetch.type.partition("[")

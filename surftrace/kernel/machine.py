@@ -1,32 +1,59 @@
-"""Registers and calling conventions: where a kernel function's arguments and result are, by architecture."""
+"""Registers and calling conventions: where a kernel function's arguments and result are, by architecture.
+
+Only integers, pointers and aggregates are placed: kernels are built without floating-point arguments. A value narrower
+than its register or stack slot is the low-order end of it on every machine, also on big-endian ones, and a fetch takes
+the low-order end too (Linux kernel/trace/trace_probe_tmpl.h, fetch_store_raw), so that how the rest of it is extended
+does not matter.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Literal
 
 from surftrace.errors import SurftraceError
 
 
-@dataclass(frozen=True, slots=True)
+class Spill(Enum):
+    """What becomes of a parameter that the registers left over do not hold whole."""
+
+    TO_STACK = auto()  # All of it is on the stack; a later and smaller one may still be in a register.
+    ENDS_REGISTERS = auto()  # All of it is on the stack, and so are all that follow.
+    SPLIT = auto()  # Its first words are in the registers left over, the others on the stack.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """An architecture as its kprobes know it. Register names are those that a fetch argument takes after `%`."""
 
     name: str
-    byteorder: Literal["little", "big"]
+    byteorder: Literal["little", "big"] = "little"
     registers: frozenset[str]
-    argument_registers: tuple[str, ...]
-    return_register: str
-    # At a function's entry the first argument on the stack is `$stackN` of this N.
-    first_stack_slot: int
-    # A struct of over two registers is passed as the address of a copy (AAPCS64), not on the stack.
-    passes_large_by_reference: bool
-    # A function that returns a struct of over two registers is given an address for it in its first argument register.
-    returns_large_through_argument: bool
     # Other names people know for a register: `%rdi` for `%di`.
     aliases: dict[str, str]
     # Half-open ranges of the addresses that a kernel's pointer, or a process's, may have.
-    kernel_addresses: tuple[int, int] = (0xFF00000000000000, 0xFFFFFFFFFFFFF001)
-    user_addresses: tuple[int, int] = (0x1000, 0x00FFFFFFFFFFF000)
+    kernel_addresses: tuple[int, int]
+    user_addresses: tuple[int, int]
+
+    argument_registers: tuple[str, ...]
+    return_register: str
+    # At a function's entry the first argument on the stack is `$stackN` of this N.
+    first_stack_slot: int = 0
+    # What is larger, in bytes, is never whole in registers: it is spilled, or a register has the address of a copy.
+    largest_in_registers: int = 16
+    passes_larger_by_reference: bool
+    # An aggregate of 0, 3, 5, 6 or 7 bytes is passed as the address of a copy too.
+    passes_odd_sizes_by_reference: bool = False
+    # A parameter aligned to 16 bytes starts at an even one of the argument registers.
+    aligns_in_registers: bool = False
+    # An `__int128` counts as aligned to 16 bytes, as an aggregate with one in it does.
+    aligns_scalars: bool = True
+    spill: Spill
+    # What is larger, in bytes, is returned in memory; so is an aggregate of any size, where none are in registers.
+    largest_returned: int = 16
+    returns_aggregates_in_registers: bool = True
+    # The caller passes the address of that memory in the first argument register, before the arguments.
+    returns_large_through_argument: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,38 +90,138 @@ Place = InRegister | OnStack | InPieces
 
 WORD = 8
 
-# Linux arch/x86/kernel/ptrace.c, regoffset_table; System V AMD64 ABI 3.2.3.
+
+def _numbered(prefix: str, first: int, end: int) -> tuple[str, ...]:
+    return tuple(f"{prefix}{n}" for n in range(first, end))
+
+
+_USER_START = 0x1000  # null pointers to structs have members below
+_ERRORS = 0xFFFFFFFFFFFFF001  # error pointers, -4095 to -1: Linux include/linux/err.h, MAX_ERRNO
+
+# Linux arch/x86/kernel/ptrace.c, regoffset_table; System V AMD64 ABI 3.2.3. Documentation/arch/x86/x86_64/mm.rst:
+# page tables of 5 levels.
+_X86_WIDENED = ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags")
 X86_64 = Machine(
-    "x86_64",
-    "little",
-    frozenset(
-        ["ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags", "orig_ax", "cs", "ss"]
-        + [f"r{n}" for n in range(8, 16)]
-    ),
-    ("di", "si", "dx", "cx", "r8", "r9"),
-    "ax",
-    1,
-    False,
-    True,
-    {f"r{name}": name for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags")}
-    | {f"e{name}": name for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags")},
+    name="x86_64",
+    registers=frozenset((*_X86_WIDENED, "orig_ax", "cs", "ss", *_numbered("r", 8, 16))),
+    aliases={f"{prefix}{name}": name for prefix in "re" for name in _X86_WIDENED},
+    kernel_addresses=(0xFF00000000000000, _ERRORS),
+    user_addresses=(_USER_START, 0x00FFFFFFFFFFF000),
+    argument_registers=("di", "si", "dx", "cx", "r8", "r9"),
+    return_register="ax",
+    first_stack_slot=1,  # after the return address
+    passes_larger_by_reference=False,
+    spill=Spill.TO_STACK,
 )
 
-# Linux arch/arm64/kernel/ptrace.c, regoffset_table; AAPCS64 6.8.2.
+# Linux arch/arm64/kernel/ptrace.c, regoffset_table; AAPCS64 6.8.2 and 6.9. Documentation/arch/arm64/memory.rst:
+# addresses of 52 bits. Above them a kernel's pointer may have a tag of 0xf0 to 0xff (include/linux/kasan-tags.h,
+# CONFIG_KASAN_HW_TAGS), a process's any (Documentation/arch/arm64/tagged-address-abi.rst).
 AARCH64 = Machine(
-    "aarch64",
-    "little",
-    frozenset([f"x{n}" for n in range(31)] + ["lr", "sp", "pc", "pstate"]),
-    tuple(f"x{n}" for n in range(8)),
-    "x0",
-    0,
-    True,
-    False,
-    {f"w{n}": f"x{n}" for n in range(31)},
+    name="aarch64",
+    registers=frozenset((*_numbered("x", 0, 31), "lr", "sp", "pc", "pstate")),
+    aliases={f"w{n}": f"x{n}" for n in range(31)},
+    kernel_addresses=(0xF0F0000000000000, _ERRORS),
+    user_addresses=(_USER_START, 0xFF10000000000000),
+    argument_registers=_numbered("x", 0, 8),
+    return_register="x0",
+    passes_larger_by_reference=True,
+    aligns_in_registers=True,  # C.10
+    spill=Spill.ENDS_REGISTERS,  # C.13
+    returns_large_through_argument=False,  # but in x8
 )
 
-MACHINES = {machine.name: machine for machine in (X86_64, AARCH64)}
-_OTHER_NAMES = {"amd64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64"}
+# Linux 5.12 and later: arch/riscv/kernel/ptrace.c, regoffset_table; RISC-V ELF psABI, "Integer Calling Convention",
+# lp64. Documentation/arch/riscv/vm-layout.rst: Sv57.
+_RISCV_X1_TO_X31 = (
+    *("ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1"),
+    *(*_numbered("a", 0, 8), *_numbered("s", 2, 12), *_numbered("t", 3, 7)),
+)
+RISCV64 = Machine(
+    name="riscv64",
+    registers=frozenset((*_RISCV_X1_TO_X31, "epc", "status", "badaddr", "cause", "orig_a0")),
+    aliases={f"x{n}": name for n, name in enumerate(_RISCV_X1_TO_X31, 1)} | {"fp": "s0", "pc": "epc"},
+    kernel_addresses=(0xFF00000000000000, _ERRORS),
+    user_addresses=(_USER_START, 0x0100000000000000),
+    argument_registers=_numbered("a", 0, 8),
+    return_register="a0",
+    passes_larger_by_reference=True,
+    spill=Spill.SPLIT,
+)
+
+# Linux arch/s390/kernel/ptrace.c, regs_query_register_offset; "ELF Application Binary Interface s390x Supplement",
+# "Parameter Passing". The 160 bytes at the stack pointer are for the callee to save registers in: STACK_FRAME_OVERHEAD
+# in arch/s390/include/uapi/asm/ptrace.h. Kernel and user addresses overlap: they are of two address spaces. A kernel's
+# are below _REGION1_SIZE, 2**53, whatever the levels of its page tables (arch/s390/boot/startup.c,
+# setup_kernel_memory_layout), and above struct lowcore, 8 KiB that null pointers point to (asm/lowcore.h); a process's
+# are below TASK_SIZE_MAX, -PAGE_SIZE (asm/processor.h).
+S390X = Machine(
+    name="s390x",
+    byteorder="big",
+    registers=frozenset(_numbered("r", 0, 16)),
+    aliases={f"gpr{n}": f"r{n}" for n in range(16)} | {"sp": "r15"},
+    kernel_addresses=(0x2000, 1 << 53),
+    user_addresses=(_USER_START, 0xFFFFFFFFFFFFF000),
+    argument_registers=_numbered("r", 2, 7),
+    return_register="r2",
+    first_stack_slot=160 // WORD,
+    largest_in_registers=8,
+    passes_larger_by_reference=True,
+    passes_odd_sizes_by_reference=True,
+    spill=Spill.ENDS_REGISTERS,
+    largest_returned=8,
+    returns_aggregates_in_registers=False,
+)
+
+# Linux arch/powerpc/kernel/ptrace/ptrace-view.c, regoffset_table; "64-Bit ELF V2 ABI Specification: Power
+# Architecture", "Parameter Save Area": after a header of 32 bytes the stack has a slot for every word of the arguments,
+# also for those in the eight registers. Addresses: PAGE_OFFSET in arch/powerpc/Kconfig, before Linux 5.2 also from 0xd
+# and 0xf (arch/powerpc/include/asm/book3s/64/hash.h) on; TASK_SIZE_4PB in asm/task_size_64.h. A big-endian kernel is of
+# ELF V1 or V2 as it was configured (arch/powerpc/Kconfig, PPC64_BIG_ENDIAN_ELF_ABI_V2): ppc64 alone does not tell.
+_PPC_SPECIAL = ("nip", "msr", "ctr", "link", "xer", "ccr", "softe", "trap", "dar", "dsisr")
+PPC64LE = Machine(
+    name="ppc64le",
+    registers=frozenset((*_numbered("gpr", 0, 32), *_numbered("r", 0, 32), *_PPC_SPECIAL)),
+    aliases={"sp": "gpr1", "toc": "gpr2", "pc": "nip", "lr": "link", "cr": "ccr"},
+    kernel_addresses=(0xC000000000000000, _ERRORS),
+    user_addresses=(_USER_START, 0x0010000000000000),
+    argument_registers=_numbered("gpr", 3, 11),
+    return_register="gpr3",
+    first_stack_slot=32 // WORD + 8,
+    largest_in_registers=8 * WORD,
+    passes_larger_by_reference=False,
+    aligns_in_registers=True,
+    aligns_scalars=False,
+    spill=Spill.SPLIT,
+)
+
+# Linux 6.3 and later: arch/loongarch/kernel/ptrace.c, regoffset_table; "LoongArch ELF psABI", lp64: RISC-V's rules.
+# Addresses: XKPRANGE and XKVRANGE in arch/loongarch/include/asm/addrspace.h; VA_BITS, up to 55, in asm/pgtable.h.
+_LOONGARCH_R0_TO_R31 = (
+    *("zero", "ra", "tp", "sp", *_numbered("a", 0, 8)),
+    *(*_numbered("t", 0, 9), "u0", "fp", *_numbered("s", 0, 9)),
+)
+_LOONGARCH_CONTROL = ("csr_era", "csr_badvaddr", "csr_crmd", "csr_prmd", "csr_euen", "csr_ecfg", "csr_estat")
+LOONGARCH64 = Machine(
+    name="loongarch64",
+    registers=frozenset((*_numbered("r", 0, 32), "orig_a0", *_LOONGARCH_CONTROL)),
+    aliases={name: f"r{n}" for n, name in enumerate(_LOONGARCH_R0_TO_R31)} | {"s9": "r22", "pc": "csr_era"},
+    kernel_addresses=(0x8000000000000000, _ERRORS),
+    user_addresses=(_USER_START, 0x0080000000000000),
+    argument_registers=_numbered("r", 4, 12),
+    return_register="r4",
+    passes_larger_by_reference=True,
+    spill=Spill.SPLIT,
+)
+
+MACHINES = {machine.name: machine for machine in (X86_64, AARCH64, RISCV64, S390X, PPC64LE, LOONGARCH64)}
+_OTHER_NAMES = {
+    "amd64": "x86_64",
+    "x86-64": "x86_64",
+    "arm64": "aarch64",
+    "ppc64el": "ppc64le",
+    "loong64": "loongarch64",
+}
 
 
 def machine_named(name: str) -> Machine:
@@ -110,32 +237,63 @@ def place_parameters(
 ) -> list[Place]:
     """Where each parameter is at the entry of a function that returns `result`."""
     places: list[Place] = []
-    registers = list(machine.argument_registers)
-    if result is not None and result.is_aggregate and result.size > 2 * WORD and machine.returns_large_through_argument:
-        registers.pop(0)
+    free = machine.argument_registers
+    if result is not None and machine.returns_large_through_argument and _is_returned_in_memory(result, machine):
+        free = free[1:]
     slot = machine.first_stack_slot
     for parameter in parameters:
-        words = -(-parameter.size // WORD)
-        is_copy = parameter.is_aggregate and words > 2 and machine.passes_large_by_reference
-        words = 1 if is_copy else words
-        if words == 2 and parameter.alignment > WORD and machine is AARCH64 and len(registers) % 2:
-            registers.pop(0)  # AAPCS64 C.10: a 16-byte aligned argument starts at an even register
-        if words <= 2 and len(registers) >= words:
-            places.append(_in_registers(registers[:words], is_copy))
-            del registers[:words]
-            continue
-        if machine is AARCH64:
-            registers.clear()  # AAPCS64 C.13: once one is on the stack, none that follows is in a register
-        if words == 2 and parameter.alignment > WORD:
-            slot += (slot - machine.first_stack_slot) % 2
-        places.append(OnStack(slot) if words == 1 and not is_copy else InPieces("on the stack"))
-        slot += words
+        place, free, slot = _place(parameter, free, slot, machine)
+        places.append(place)
     return places
+
+
+def _place(
+    parameter: ParameterType, free: tuple[str, ...], slot: int, machine: Machine
+) -> tuple[Place, tuple[str, ...], int]:
+    """One parameter's place, and what it leaves: registers, and the next slot of the stack."""
+    is_copy = _is_passed_by_reference(parameter, machine)
+    words = 1 if is_copy else -(-parameter.size // WORD)
+    is_aligned = words > 1 and parameter.alignment > WORD and (parameter.is_aggregate or machine.aligns_scalars)
+    if is_aligned and machine.aligns_in_registers:
+        free = free[len(free) % 2 :]
+    if words * WORD <= machine.largest_in_registers and words <= len(free):
+        return _in_registers(free[:words], is_copy), free[words:], slot
+    if machine.spill is Spill.SPLIT and free:
+        how = f"in %{' and %'.join(free)}, the rest of it on the stack"
+        return InPieces(how), (), slot + words - len(free)
+    if machine.spill is Spill.ENDS_REGISTERS:
+        free = ()
+    if is_aligned:
+        slot += (slot - machine.first_stack_slot) % 2
+    return _on_stack(slot, words, is_copy), free, slot + words
+
+
+def _is_passed_by_reference(parameter: ParameterType, machine: Machine) -> bool:
+    if parameter.size > machine.largest_in_registers:
+        return machine.passes_larger_by_reference
+    return machine.passes_odd_sizes_by_reference and parameter.is_aggregate and parameter.size not in (1, 2, 4, 8)
+
+
+def _is_returned_in_memory(result: ParameterType, machine: Machine) -> bool:
+    is_never_in_registers = result.is_aggregate and not machine.returns_aggregates_in_registers
+    return is_never_in_registers or result.size > machine.largest_returned
 
 
 def _in_registers(registers: Sequence[str], is_copy: bool) -> Place:
     if is_copy:
         return InPieces(f"as the address of a copy, in %{registers[0]}")
-    if len(registers) == 1:
-        return InRegister(registers[0])
-    return InPieces("in two registers, %" + " and %".join(registers) if registers else "nowhere: it is empty")
+    match len(registers):
+        case 0:
+            return InPieces("nowhere: it is empty")
+        case 1:
+            return InRegister(registers[0])
+        case 2:
+            return InPieces(f"in two registers, %{registers[0]} and %{registers[1]}")
+        case _:
+            return InPieces(f"in registers, %{registers[0]} to %{registers[-1]}")
+
+
+def _on_stack(slot: int, words: int, is_copy: bool) -> Place:
+    if is_copy:
+        return InPieces(f"as the address of a copy, in $stack{slot}")
+    return OnStack(slot) if words == 1 else InPieces("on the stack")

@@ -7,12 +7,16 @@ set -eu
 packages="python3-venv qemu-system-x86 busybox-static kmod xz-utils zstd lz4"
 if [ "$1" = test ]; then
     packages="$packages bpftool dwarves gcc gcc-aarch64-linux-gnu iproute2 libc6-dev linux-perf mandoc netcat-openbsd procps"
-    packages="$packages qemu-system-arm"
+    packages="$packages gcc-powerpc64le-linux-gnu gcc-riscv64-linux-gnu gcc-s390x-linux-gnu qemu-system-arm"
 fi
 # Up to bookworm virtiofsd is a part of QEMU's packages.
 . /etc/os-release
 if [ "${VERSION_ID:-13}" -ge 13 ]; then
     packages="$packages virtiofsd"
+fi
+# Bookworm has no gcc for LoongArch: there test_machine.py takes clang-16 where it is installed.
+if [ "$1" = test ] && [ "${VERSION_ID:-13}" -ge 13 ]; then
+    packages="$packages gcc-loongarch64-linux-gnu"
 fi
 
 missing=""

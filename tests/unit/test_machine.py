@@ -17,7 +17,11 @@ from elftools.elf.elffile import ELFFile
 from surftrace.errors import SurftraceError
 from surftrace.kernel.machine import (
     AARCH64,
+    LOONGARCH64,
     MACHINES,
+    PPC64LE,
+    RISCV64,
+    S390X,
     X86_64,
     InPieces,
     InRegister,
@@ -31,13 +35,33 @@ from surftrace.kernel.machine import (
 from tests.btfwriter import function, struct, write
 from tests.unit.compiling import compile_plan
 
-_COMPILERS = {"x86_64": ("x86_64-linux-gnu-gcc", "gcc"), "aarch64": ("aarch64-linux-gnu-gcc",)}
+_GCC = ("-fno-ipa-icf", "-c")
+_LINKED = ("-fno-ipa-icf", "-shared", "-nostdlib")  # where pyelftools does not know all relocations
+# The first one that is there is taken.
+_COMPILERS = {
+    "x86_64": (("x86_64-linux-gnu-gcc", *_GCC), ("gcc", *_GCC)),
+    "aarch64": (("aarch64-linux-gnu-gcc", *_GCC),),
+    "riscv64": (("riscv64-linux-gnu-gcc", *_LINKED),),
+    "s390x": (("s390x-linux-gnu-gcc", *_GCC),),
+    "ppc64le": (("powerpc64le-linux-gnu-gcc", *_GCC),),
+    "loongarch64": (("loongarch64-linux-gnu-gcc", *_LINKED), ("clang-16", "--target=loongarch64-linux-gnu", "-c")),
+}
+_NOT_IN_BOOKWORM = ("loongarch64",)
 
-# System V AMD64 ABI, figure 3.36; DWARF for the Arm 64-bit Architecture, 4.1.
+# System V AMD64 ABI, figure 3.36; DWARF for the Arm 64-bit Architecture, 4.1; RISC-V DWARF Specification, "DWARF
+# Register Numbers"; ELF ABI s390x Supplement, "DWARF Register Number Mapping"; 64-Bit ELF V2 ABI Specification, 2.4;
+# LoongArch DWARF, "Registers".
 _DWARF_REGISTERS = {
     "x86_64": ("ax", "dx", "cx", "bx", "si", "di", "bp", "sp", *(f"r{n}" for n in range(8, 16))),
     "aarch64": tuple(f"x{n}" for n in range(31)),
+    "riscv64": ("zero", *(MACHINES["riscv64"].aliases[f"x{n}"] for n in range(1, 32))),
+    "s390x": tuple(f"r{n}" for n in range(16)),
+    "ppc64le": tuple(f"gpr{n}" for n in range(32)),
+    "loongarch64": tuple(f"r{n}" for n in range(32)),
 }
+# At entry DWARF's frame base is so many bytes above the stack pointer: the return address is between them, or the area
+# for registers that s390x's callers leave.
+_FRAME_BASE_BYTES = {"x86_64": 8, "s390x": 160}
 
 _SCALARS = {
     "char": ParameterType(1, False, 8),
@@ -48,9 +72,10 @@ _SCALARS = {
     "__int128": ParameterType(16, False, 16),
 }
 _STRUCTS = {f"struct s{size}": ParameterType(size, True, 8) for size in range(33)}
-_TYPES = {**_SCALARS, **_STRUCTS, "struct aligned": ParameterType(16, True, 16)}
-_HEAD = "".join(f"struct s{size} {{ char bytes[{size}]; }};\n" for size in range(1, 33)) + (
-    "struct s0 { };\nstruct aligned { __int128 wide; };\n"
+_ALIGNED = {"struct aligned": ParameterType(16, True, 16), "struct aligned32": ParameterType(32, True, 16)}
+_TYPES = {**_SCALARS, **_STRUCTS, **_ALIGNED, "struct s72": ParameterType(72, True, 8)}
+_HEAD = "".join(f"struct s{size} {{ char bytes[{size}]; }};\n" for size in (*range(1, 33), 72)) + (
+    "struct s0 { };\nstruct aligned { __int128 wide; };\nstruct aligned32 { __int128 wide[2]; };\n"
 )
 
 # (id, C types of the parameters)
@@ -61,6 +86,8 @@ _PROTOTYPES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("struct-in-one", ("struct s1", "struct s4", "struct s8", "int")),
     ("struct-in-two", ("struct s9", "struct s16", "int")),
     ("struct-in-memory", ("struct s24", "int", "struct s17", "int")),
+    ("struct-of-no-power-of-two", ("struct s3", "struct s5", "struct s6", "struct s7", "int")),
+    ("struct-of-no-power-of-two-on-the-stack", (*("long",) * 9, "struct s3", "struct s7", "int")),
     ("struct-empty", ("struct s0", "int", "struct s0")),
     ("struct-does-not-fit-then-integers", (*("long",) * 5, "struct s16", "int", "int")),
     ("struct-does-not-fit-8-registers", (*("long",) * 7, "struct s12", "int", "int")),
@@ -74,28 +101,44 @@ _PROTOTYPES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("aligned-struct", ("int", "struct aligned", "int")),
     ("aligned-struct-on-the-stack", (*("long",) * 9, "struct aligned", "long")),
     ("large-struct-on-the-stack", (*("long",) * 9, "struct s32", "long")),
+    ("large-struct-does-not-fit", (*("long",) * 4, "struct s32", "long", "struct s24", "long")),
+    ("struct-larger-than-all-registers", ("int", "struct s72", "int")),
+    ("large-aligned-struct", ("int", "struct aligned32", "int")),
+    ("large-aligned-struct-on-the-stack", (*("long",) * 9, "struct aligned32", "long")),
 )
 # The same ones every time: drawn by a generator of a fixed seed, compiled in one go.
 _DRAWN = random.Random(20)
-_ALL = _PROTOTYPES + tuple(
-    (f"drawn-{number}", tuple(_DRAWN.choices(tuple(_TYPES), [40] * 6 + [8] * 33 + [10], k=_DRAWN.randrange(1, 14))))
-    for number in range(300)
+_WEIGHTS = [40] * len(_SCALARS) + [8] * len(_STRUCTS) + [10] * len(_ALIGNED) + [10]
+
+
+def _drawn() -> tuple[str, tuple[str, ...]]:
+    result = _DRAWN.choice(("void", *_DRAWN.choices(tuple(_TYPES), _WEIGHTS)))
+    return result, tuple(_DRAWN.choices(tuple(_TYPES), _WEIGHTS, k=_DRAWN.randrange(1, 14)))
+
+
+# What is returned, and the parameters.
+_ALL = (
+    *(("void", texts) for _, texts in _PROTOTYPES),
+    *((result, ("int", "long")) for result in _TYPES),
+    *(_drawn() for _ in range(300)),
 )
 
 
 @cache
 def _oracle(name: str) -> tuple[tuple[Place | None, ...], ...]:
     """Where the compiler puts the parameters of each prototype."""
-    compiler = next((found for wanted in _COMPILERS[name] if (found := shutil.which(wanted))), None)
-    if compiler is None or (name == "x86_64" and _target(compiler) != "x86_64"):
+    compiler = next((command for command in _COMPILERS[name] if shutil.which(command[0])), None)
+    if compiler is None and name in _NOT_IN_BOOKWORM:
+        pytest.skip(f"there is no compiler for {name}")
+    if compiler is None or (name == "x86_64" and _target(compiler[0]) != "x86_64"):
         pytest.fail(f"there is no gcc for {name}: tests/kernel/setup.sh installs it")
     source = _HEAD + "".join(
-        f"void f{number}({', '.join(f'{text} a{index}' for index, text in enumerate(texts))}) {{ }}\n"
-        for number, (_, texts) in enumerate(_ALL)
+        f"{result} f{number}({', '.join(f'{text} a{index}' for index, text in enumerate(texts))}) {{ }}\n"
+        for number, (result, texts) in enumerate(_ALL)
     )
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.o"
-        command = [compiler, "-xc", "-", "-O2", "-gdwarf-4", "-w", "-fno-ipa-icf", "-c", "-o", str(path)]
+        command = [*compiler, "-xc", "-", "-O2", "-gdwarf-4", "-w", "-o", str(path)]
         subprocess.run(command, input=source.encode(), check=True)
         with path.open("rb") as stream:
             return tuple(_compiled_places(ELFFile(stream), MACHINES[name]))
@@ -139,21 +182,33 @@ def _location(parameter: DIE, lists: LocationLists | None) -> list[int]:
 
 
 def _compiled_place(operations: list[DWARFExprOp], type_: ParameterType, machine: Machine) -> Place | None:
-    """The place, or None where the function copies the parameter (structs of 3, 5, 6, 7 bytes): DWARF names the copy.
-
-    Linux's `$stackN` is the Nth word from the stack pointer at entry; DWARF counts from where the caller had it.
-    """
+    """The place, or None where the function copies the parameter (of 3, 5, 6, 7 bytes): DWARF names the copy."""
+    if not 0 < type_.size <= 8:
+        return InPieces("")
     match [(operation.op_name, operation.args) for operation in operations]:
         case [(name, [])] if name.startswith("DW_OP_reg"):
             return InRegister(_DWARF_REGISTERS[machine.name][int(name.removeprefix("DW_OP_reg"))])
-        case [("DW_OP_fbreg", [byte_offset])] if byte_offset < 0:
-            return None
-        case [("DW_OP_fbreg", [byte_offset])] if 0 < type_.size <= 8:
-            slot, rest = divmod(byte_offset, 8)
-            assert rest == 0
-            return OnStack(machine.first_stack_slot + slot)
+        case [(name, [0]), ("DW_OP_stack_value", [])] if name.startswith("DW_OP_breg"):  # clang, for a struct
+            return InRegister(_DWARF_REGISTERS[machine.name][int(name.removeprefix("DW_OP_breg"))])
+        case [("DW_OP_fbreg", [byte_offset])]:
+            return _compiled_slot(byte_offset, type_, machine)
+        case [("DW_OP_fbreg", [byte_offset]), ("DW_OP_deref_size", [8]), ("DW_OP_stack_value", [])]:  # clang
+            return _compiled_slot(byte_offset, type_, machine)
         case _:
             return InPieces("")
+
+
+def _compiled_slot(byte_offset: int, type_: ParameterType, machine: Machine) -> Place | None:
+    """Linux's `$stackN` is the Nth word from the stack pointer at entry, DWARF's frame base somewhere above it.
+
+    What is before the first of the stack's arguments is the function's own copy, in its frame or, on ppc64le, in the
+    slot that the caller leaves for the register.
+    """
+    slot, rest = divmod(byte_offset + _FRAME_BASE_BYTES.get(machine.name, 0), 8)
+    if slot < machine.first_stack_slot:
+        return None
+    assert rest == (8 - type_.size if machine.byteorder == "big" else 0)  # the low-order end of the slot
+    return OnStack(slot)
 
 
 @pytest.mark.parametrize("name", MACHINES)
@@ -172,8 +227,8 @@ def test_places_of_drawn_prototypes_are_the_compilers(name: str) -> None:
 
 def _placed(name: str, number: int) -> list[tuple[str, Place | None]]:
     """What we say; None where the compiler says nothing."""
-    texts = _ALL[number][1]
-    places = place_parameters(MACHINES[name], [_TYPES[text] for text in texts])
+    result, texts = _ALL[number]
+    places = place_parameters(MACHINES[name], [_TYPES[text] for text in texts], _TYPES.get(result))
     return [
         (text, None if compiled is None else InPieces("") if isinstance(place, InPieces) else place)
         for text, place, compiled in zip(texts, places, _oracle(name)[number], strict=True)
@@ -232,6 +287,93 @@ _DOCUMENTED = (
         [*[_LONG] * 7, _PAIR, _LONG],
         [*(InRegister(f"x{number}") for number in range(7)), InPieces("on the stack"), OnStack(2)],
     ),
+    (
+        "riscv-scalars-in-order",
+        RISCV64,
+        [_LONG, _WIDE, *[_LONG] * 6],
+        [
+            InRegister("a0"),
+            InPieces("in two registers, %a1 and %a2"),
+            *(InRegister(f"a{number}") for number in range(3, 8)),
+            OnStack(0),
+        ],
+    ),
+    (
+        "riscv-low-word-in-the-last-register",
+        RISCV64,
+        [*[_LONG] * 7, _PAIR, _LONG],
+        [
+            *(InRegister(f"a{number}") for number in range(7)),
+            InPieces("in %a7, the rest of it on the stack"),
+            OnStack(1),
+        ],
+    ),
+    (
+        "riscv-over-two-words-by-reference",
+        RISCV64,
+        [_LARGE, _LONG],
+        [InPieces("as the address of a copy, in %a0"), InRegister("a1")],
+    ),
+    # Linux arch/s390/include/asm/ptrace.h, regs_get_kernel_argument: five registers, then the stack after 160 bytes
+    (
+        "s390x-registers-in-order",
+        S390X,
+        [_LONG] * 7,
+        [*(InRegister(f"r{number}") for number in range(2, 7)), OnStack(20), OnStack(21)],
+    ),
+    (
+        "s390x-of-1-2-4-8-bytes-by-value",
+        S390X,
+        [_WIDE, ParameterType(4, True), ParameterType(3, True), *[_LONG] * 2, _PAIR],
+        [
+            InPieces("as the address of a copy, in %r2"),
+            InRegister("r3"),
+            InPieces("as the address of a copy, in %r4"),
+            InRegister("r5"),
+            InRegister("r6"),
+            InPieces("as the address of a copy, in $stack20"),
+        ],
+    ),
+    (
+        "ppc64-v2-a-slot-for-every-register",
+        PPC64LE,
+        [_LONG] * 9,
+        [*(InRegister(f"gpr{number}") for number in range(3, 11)), OnStack(12)],
+    ),
+    (
+        "ppc64-v2-aggregates-by-value",
+        PPC64LE,
+        [_LONG, _LARGE, *[_LONG] * 3, _PAIR, _LONG],
+        [
+            InRegister("gpr3"),
+            InPieces("in registers, %gpr4 to %gpr6"),
+            *(InRegister(f"gpr{number}") for number in range(7, 10)),
+            InPieces("in %gpr10, the rest of it on the stack"),
+            OnStack(13),
+        ],
+    ),
+    (
+        "ppc64-v2-an-aggregate-aligned-and-a-scalar-not",
+        PPC64LE,
+        [_LONG, ParameterType(16, True, 16), _LONG, _WIDE],
+        [
+            InRegister("gpr3"),
+            InPieces("in two registers, %gpr5 and %gpr6"),
+            InRegister("gpr7"),
+            InPieces("in two registers, %gpr8 and %gpr9"),
+        ],
+    ),
+    (
+        "loongarch-as-riscv",
+        LOONGARCH64,
+        [_LARGE, *[_LONG] * 6, _WIDE, _LONG],
+        [
+            InPieces("as the address of a copy, in %r4"),
+            *(InRegister(f"r{number}") for number in range(5, 11)),
+            InPieces("in %r11, the rest of it on the stack"),
+            OnStack(1),
+        ],
+    ),
 )
 
 
@@ -245,14 +387,21 @@ def test_places_are_the_documents(machine: Machine, parameters: list[ParameterTy
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("x86_64", "x86_64"), ("amd64", "x86_64"), ("x86-64", "x86_64"), ("aarch64", "aarch64"), ("arm64", "aarch64")],
+    [
+        *((name, name) for name in MACHINES),
+        ("amd64", "x86_64"),
+        ("x86-64", "x86_64"),
+        ("arm64", "aarch64"),
+        ("ppc64el", "ppc64le"),
+        ("loong64", "loongarch64"),
+    ],
 )
 def test_machine_by_any_of_its_names(text: str, name: str) -> None:
     assert machine_named(text).name == name
 
 
 # `struct large { long words[3]; }` is returned in memory whose address the caller passes: in the first argument's
-# register (System V AMD64 ABI 3.2.3), in x8 (AAPCS64 6.9).
+# register (System V AMD64 ABI 3.2.3), in x8 (AAPCS64 6.9). s390x returns every struct so ("Return Values").
 @pytest.mark.parametrize(
     ("name", "result", "fetch"),
     [
@@ -260,6 +409,16 @@ def test_machine_by_any_of_its_names(text: str, name: str) -> None:
         ("x86_64", "struct pair", "a=%di:s32"),
         ("aarch64", "struct large", "a=%x0:s32"),
         ("aarch64", "struct pair", "a=%x0:s32"),
+        ("riscv64", "struct large", "a=%a1:s32"),
+        ("riscv64", "struct pair", "a=%a0:s32"),
+        ("s390x", "struct large", "a=%r3:s32"),
+        ("s390x", "struct pair", "a=%r3:s32"),
+        ("s390x", "__int128", "a=%r3:s32"),
+        ("s390x", "long", "a=%r2:s32"),
+        ("ppc64le", "struct large", "a=%gpr4:s32"),
+        ("ppc64le", "struct pair", "a=%gpr3:s32"),
+        ("loongarch64", "struct large", "a=%r5:s32"),
+        ("loongarch64", "struct pair", "a=%r4:s32"),
     ],
 )
 def test_a_struct_returned_in_memory_takes_a_register(name: str, result: str, fetch: str) -> None:
@@ -285,7 +444,7 @@ def test_a_struct_aligned_to_16_bytes_starts_at_an_even_register() -> None:
 def test_unknown_machine_names_those_that_are_known() -> None:
     with pytest.raises(SurftraceError, match="unknown architecture 'vax'") as caught:
         machine_named("vax")
-    assert caught.value.hints == ("known are x86_64, aarch64",)
+    assert caught.value.hints == ("known are x86_64, aarch64, riscv64, s390x, ppc64le, loongarch64",)
 
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
@@ -293,3 +452,85 @@ def test_every_register_that_a_plan_names_is_one_of_the_machine(machine: Machine
     named = {*machine.argument_registers, machine.return_register, *machine.aliases.values()}
     assert named <= machine.registers
     assert not set(machine.aliases) & machine.registers
+    assert len(set(machine.argument_registers)) == len(machine.argument_registers)
+
+
+# Linux arch/*/include/asm/ptrace.h and kernel/ptrace.c: how many arguments regs_get_kernel_argument takes from
+# registers, and how many names regs_query_register_offset knows.
+@pytest.mark.parametrize(
+    ("machine", "arguments", "registers"),
+    [(X86_64, 6, 21), (AARCH64, 8, 35), (RISCV64, 8, 36), (S390X, 5, 16), (PPC64LE, 8, 74), (LOONGARCH64, 8, 40)],
+    ids=MACHINES,
+)
+def test_as_many_registers_as_the_kernel_knows(machine: Machine, arguments: int, registers: int) -> None:
+    assert (len(machine.argument_registers), len(machine.registers)) == (arguments, registers)
+
+
+@pytest.mark.parametrize(
+    ("name", "alias", "register"),
+    [
+        ("x86_64", "rdi", "di"),
+        ("aarch64", "w3", "x3"),
+        ("riscv64", "x10", "a0"),
+        ("riscv64", "x8", "s0"),
+        ("riscv64", "x31", "t6"),
+        ("s390x", "gpr2", "r2"),
+        ("ppc64le", "lr", "link"),
+        ("loongarch64", "a0", "r4"),
+        ("loongarch64", "t8", "r20"),
+        ("loongarch64", "s8", "r31"),
+    ],
+)
+def test_a_register_by_another_name(name: str, alias: str, register: str) -> None:
+    assert MACHINES[name].aliases[alias] == register
+
+
+# Addresses of Linux Documentation/arch/x86/x86_64/mm.rst, arch/arm64/memory.rst, arch/riscv/vm-layout.rst and of the
+# files that machine.py names: of the direct mapping and of modules, at the most and the fewest levels of page tables.
+_KERNEL_POINTERS = {
+    "x86_64": (0xFF11000000000000, 0xFFFF888000000000, 0xFFFFFFFFA0000000),
+    "aarch64": (0xFFF0000000000000, 0xFFFF000000000000, 0xFFFF800000000000, 0xF4FF000012345678),
+    "riscv64": (0xFF60000000000000, 0xFFFFFFD800000000, 0xFFFFFFFF80000000),
+    "s390x": (0x100000, 0x3FFE0000000, 0x1FFFFFFFFFFFF8),
+    "ppc64le": (0xC000000000000000, 0xC008000000000000, 0xD000000000000000),
+    "loongarch64": (0x9000000000200000, 0xFFFF800000000000, 0xFFFFC00000000000),
+}
+_USER_POINTERS = {
+    "x86_64": (0x400000, 0x7FFFFFFFE000),
+    "aarch64": (0x400000, 0xFFFFFFFFE000, 0xB400007FFFFFE000),
+    "riscv64": (0x10000, 0x3FFFFFF000),
+    "s390x": (0x1000000, 0x3FFFFFFE000),
+    "ppc64le": (0x10000000, 0x7FFFFFFF0000),
+    "loongarch64": (0x120000000, 0x7FFFFFFFC000),
+}
+# LIST_POISON1 (Linux include/linux/poison.h): ILLEGAL_POINTER_VALUE of arch/*/Kconfig and 0x100.
+_LIST_POISONS = {
+    "x86_64": 0xDEAD000000000100,
+    "aarch64": 0xDEAD000000000100,
+    "riscv64": 0xDEAD000000000100,
+    "s390x": 0x100,
+    "ppc64le": 0x5DEADBEEF0000100,
+    "loongarch64": 0x100,
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+def test_addresses_that_pointers_may_have(machine: Machine) -> None:
+    kernel, user = range(*machine.kernel_addresses), range(*machine.user_addresses)
+    assert all(address in kernel for address in _KERNEL_POINTERS[machine.name])
+    assert all(address in user for address in _USER_POINTERS[machine.name])
+    assert _LIST_POISONS[machine.name] not in kernel
+    no_pointers = (0, 8, 0xFFF, 0xFFFFFFFFFFFFF001, 0xFFFFFFFFFFFFFFFF)
+    assert not any(address in kernel for address in no_pointers)
+    assert not any(address in user for address in no_pointers)
+
+
+# Those of s390x are of two address spaces, and tags make any top byte a process's on aarch64.
+@pytest.mark.parametrize("name", [name for name in MACHINES if name not in ("s390x", "aarch64")])
+def test_no_address_is_a_kernels_and_a_processs(name: str) -> None:
+    assert MACHINES[name].user_addresses[1] <= MACHINES[name].kernel_addresses[0]
+
+
+def test_the_addresses_of_x86_64() -> None:
+    assert X86_64.kernel_addresses == (0xFF00000000000000, 0xFFFFFFFFFFFFF001)
+    assert X86_64.user_addresses == (0x1000, 0x00FFFFFFFFFFF000)
