@@ -28,8 +28,9 @@ format: environment ## ruff format, and what ruff check can fix
 grammar: environment ## make the parser's tables anew after a change of grammar/probe.lark
 	$(VENV)/python -m surftrace.lang.tables grammar/tables.py
 
-bench: environment ## measure
+bench: environment ## measure: compiling, beside perf probe; what guards cost a hit
 	$(VENV)/python -m tests.bench
+	$(VENV)/python -m tests.bench.guards
 
 clean: ## remove what these commands made, but for the cache folder
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

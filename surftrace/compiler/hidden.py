@@ -11,7 +11,8 @@ class HiddenFields:
     """The hidden fields of one probe as they are asked for: each fetch once."""
 
     def __init__(self) -> None:
-        self._by_fetch: dict[Fetch, Field] = {}
+        # A pointer that a filter compares is no guard: it may itself not have been read.
+        self._by_fetch: dict[tuple[Fetch, bool], Field] = {}
         self._count = 0
 
     @property
@@ -21,10 +22,11 @@ class HiddenFields:
 
     def add(self, fetch: Fetch, span: Span, valid: tuple[int, int] | None = None) -> Field:
         """The hidden field with this fetch; `valid` is the range of addresses for a pointer that guards look at."""
-        known = self._by_fetch.get(fetch)
+        key = (fetch, valid is not None)
+        known = self._by_fetch.get(key)
         if known is None:
             known = Field(self.new_name(), fetch, None, span, is_hidden=True, valid=valid)
-            self._by_fetch[fetch] = known
+            self._by_fetch[key] = known
         return known
 
     def new_name(self) -> str:
