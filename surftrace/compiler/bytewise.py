@@ -93,6 +93,29 @@ def ordered(
     return result
 
 
+def signed_order(field: str, operator: Comparison, constant: int, bits: int, span: Span) -> Condition | bool:
+    """How a signed bit field compares, which the kernel records without its sign; True or False where always so."""
+    is_less = operator in (Comparison.LESS, Comparison.LESS_EQUAL)
+    if operator in (Comparison.LESS_EQUAL, Comparison.GREATER):
+        constant += 1
+    half = 1 << bits - 1
+    if not -half < constant < half:
+        return is_less == (constant >= half)
+    # Now it is `< constant`, or its opposite `>= constant`; the negative values are recorded as the upper half.
+    negative = Test(field, Comparison.GREATER_EQUAL, half, False, span)
+    positive = Test(field, Comparison.LESS, half, False, span)
+    raw = constant & (1 << bits) - 1
+    below, above = (
+        Test(field, Comparison.LESS, raw, False, span),
+        Test(field, Comparison.GREATER_EQUAL, raw, False, span),
+    )
+    if constant == 0:
+        return negative if is_less else positive
+    if constant < 0:
+        return AllOf((negative, below)) if is_less else AnyOf((positive, above))
+    return AnyOf((below, negative)) if is_less else AllOf((above, positive))
+
+
 def _digits(fetch: Fetch, data: bytes, byteorder: ByteOrder) -> Iterator[tuple[Fetch, int, int]]:
     """The parts of the value that compare as numbers, first one first; what each is in `data`; its largest value."""
     if byteorder == "big":

@@ -122,7 +122,8 @@ class _Contents:
 
     def _with_sentinels(self, fields: list[Field], condition: Condition, guards: dict[str, list[Guard]]) -> list[Field]:
         """The fields, each string that the filter compares followed by one that tells whether it was read."""
-        if not self.scope.features().has(Feature.IMMEDIATE):
+        # A program's probe takes the constant's address for one in the process (trace_uprobe.c, fetch_store_string).
+        if self.scope.is_user or not self.scope.features().has(Feature.IMMEDIATE):
             return fields
         compared = {test.field for test in tests_of(condition)}
         result = []
@@ -137,7 +138,7 @@ class _Contents:
         """The hidden fields with the pointers that a field is read through."""
         if self.addresses is None or field.valid is not None:
             return []
-        return self.hidden.pointers_of(field, self.addresses)
+        return self.hidden.pointers_of(field, self.addresses, self.scope.is_user)
 
     def _hide(self, fetch: Fetch, span: Span) -> str:
         if error := too_long(fetch):

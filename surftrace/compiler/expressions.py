@@ -129,6 +129,8 @@ def _parameter_type(index: int, span: Span, scope: Scope) -> Type:
 
 
 def _check_entry(span: Span, scope: Scope) -> None:
+    if scope.kind is Kind.USER_RETURN:
+        raise scope.fail(span, "arguments are gone when a function returns", "use $retval, or a 'P' probe")
     if scope.kind is Kind.RETURN and not scope.features().has(Feature.RETURN_ARGUMENT):
         raise scope.fail(
             span,
@@ -150,7 +152,9 @@ def _name(expr: syntax.Name, scope: Scope) -> Value:
         raise scope.fail(
             expr.span,
             f"the type information has no prototype of {scope.function}, so its parameters have no names",
-            "use a register with a cast: !(struct sk_buff *)%di",
+            "use %0 with a cast: !(char *)%0"
+            if scope.is_user
+            else "use a register with a cast: !(struct sk_buff *)%di",
         )
     names = scope.parameters()
     if expr.name in names:
@@ -175,12 +179,19 @@ def _variable(expr: syntax.Variable, scope: Scope) -> Value:
     name = expr.name
     if name == "$retval":
         if scope.kind not in (Kind.RETURN, Kind.USER_RETURN):
-            raise scope.fail(expr.span, "$retval is there only when a function returns", "write an 'r' probe")
+            raise scope.fail(
+                expr.span,
+                "$retval is there only when a function returns",
+                f"write an '{'R' if scope.is_user else 'r'}' probe",
+            )
         return Value("$retval", (), scope.prototype.type if scope.prototype is not None else None)
     if name == "$comm":
         return Value("$comm", (), None)
     if scope.kind is not Kind.EVENT and re.fullmatch(r"\$stack[0-9]{0,3}", name):
         return Value(name, (), None)
+    # Linux kernel/trace/trace_probe.c, parse_probe_vars: $argN is for functions of the kernel.
+    if scope.is_user and re.fullmatch(r"\$arg[0-9]+", name):
+        raise scope.fail(expr.span, f"the kernel knows '{name}' for its own functions only", "%0 is the first argument")
     if scope.kind is not Kind.EVENT and re.fullmatch(r"\$arg[1-9][0-9]?", name):
         _check_entry(expr.span, scope)
         scope.require(Feature.ARGUMENT_N, expr.span)
@@ -193,6 +204,8 @@ def _variable(expr: syntax.Variable, scope: Scope) -> Value:
 
 
 def _symbol(expr: syntax.Symbol, scope: Scope) -> Value:
+    if scope.is_user:  # Linux Documentation/trace/uprobetracer.rst has @ADDRESS and @+OFFSET alone
+        raise scope.fail(expr.span, "memory at a symbol can be read by probes on the kernel only")
     if scope.symbols is not None and not scope.symbols.named(expr.name):
         hints = did_you_mean(f"@{name}" for name in nearest(expr.name, scope.symbols.variable_names()))
         raise scope.fail(expr.span, f"this kernel has no symbol '{expr.name}'", *hints)
@@ -200,9 +213,10 @@ def _symbol(expr: syntax.Symbol, scope: Scope) -> Value:
 
 
 def _address(expr: syntax.Address, scope: Scope) -> Value:
-    low, high = scope.machine.kernel_addresses
+    low, high = scope.addresses()
     if not low <= expr.address < high:
-        raise scope.fail(expr.span, f"{expr.address:#x} is no address of the kernel's", f"they begin at {low:#x}")
+        whose = "a program" if scope.is_user else "the kernel"
+        raise scope.fail(expr.span, f"{expr.address:#x} is no address of {whose}'s", f"they begin at {low:#x}")
     return Value(f"@{expr.address:#x}", (0,), None)
 
 
@@ -298,7 +312,7 @@ def _slice(expr: syntax.Slice, scope: Scope) -> Value:
     if length and expr.stop > length:
         raise scope.fail(expr.bounds_span, f"the array has {length} elements: the last slice ends at {length}")
     assert start.type is not None
-    return replace(start, type=scope.types.program.prog.array_type(start.type, count))
+    return replace(start, type=start.type.prog.array_type(start.type, count))
 
 
 def _length(operand: Value) -> int | None:

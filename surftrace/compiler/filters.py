@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from surftrace.compiler.bytewise import ordered, same_bits
+from surftrace.compiler.bytewise import ordered, same_bits, signed_order
 from surftrace.compiler.fetch import Fetch
 from surftrace.compiler.operands import COMMON_OPERANDS, Bytes, Number, Opaque, Operand, Text, Unknown
 from surftrace.compiler.resolved import AllOf, AnyOf, Condition, NoneOf, Test
@@ -59,10 +59,14 @@ def _glob(pattern: str) -> str:
     """The pattern, so written that the kernel takes its first character for what it is.
 
     Linux kernel/trace/trace_events_filter.c, filter_parse_regex: a leading digit makes it an index, a leading `!` the
-    opposite of the rest; brackets and a backslash are for both what they are in any glob.
+    opposite of the rest; brackets and a backslash are for both what they are in any glob. A pattern that is nothing but
+    a star and plain text is compared with the end of the array that holds the string, not with that of the string
+    (regex_match_end): a last character in brackets makes it a glob.
     """
     if pattern[:1].isdigit():
         return f"[{pattern[0]}]{pattern[1:]}"
+    if re.fullmatch(r"\*[^*?\[\\]*[^*?\[\]\\!^]", pattern):
+        return f"{pattern[:-1]}[{pattern[-1]}]"
     return f"\\{pattern}" if pattern.startswith("!") else pattern
 
 
@@ -146,6 +150,8 @@ class _Resolver:
         literal, shown = tree.literal, print_expr(tree.left)
         if tree.operator is Comparison.MATCH:
             raise self.fail(tree.operator_span, f"'{shown}' is a number: ~ matches strings")
+        if tree.operator is Comparison.BITS and not number.has_bits:
+            raise self.fail(tree.operator_span, f"the kernel compares '{shown}' with == != < <= > >= only")
         if number.addend and tree.operator not in _EQUALITIES:
             raise self.fail(
                 tree.operator_span, f"'{shown}' is an address that nobody reads: it compares with == and !="
@@ -157,6 +163,8 @@ class _Resolver:
                     raise ValueError(f"'{value}' is a function: it compares with == and !=")
                 return Test(name(), tree.operator, value, False, tree.span, is_function=True)
             constant = self.checked(tree, value, number)
+            if number.is_bit_field and number.is_signed and tree.operator in _ORDERED:
+                return self.known(tree, signed_order(name(), tree.operator, value, number.bits, tree.span))
         except ValueError as error:
             raise self.fail(literal.span, str(error), *self.names_like(literal, number)) from None
         return Test(name(), tree.operator, constant, "x" in literal.text.lower()[:3], tree.span)
@@ -192,7 +200,10 @@ class _Resolver:
         return Test(name(), tree.operator, constant, is_hexadecimal, tree.span)
 
     def compare_order(self, tree: syntax.Compare, fetch: Fetch, data: bytes) -> Condition:
-        result = ordered(fetch, tree.operator, data, self.surroundings.byteorder, self.hide(tree), tree.span)
+        byteorder = self.surroundings.byteorder
+        return self.known(tree, ordered(fetch, tree.operator, data, byteorder, self.hide(tree), tree.span))
+
+    def known(self, tree: syntax.Compare, result: Condition | bool) -> Condition:
         if isinstance(result, bool):
             raise self.fail(tree.span, f"this is {'always' if result else 'never'} so")
         return result
@@ -233,8 +244,6 @@ class _Resolver:
             sign = "signed" if number.is_signed else "unsigned"
             raise ValueError(f"'{shown}' has {bits} {sign} bits: {tree.literal.text} does not fit")
         if number.is_bit_field and number.is_signed:
-            if tree.operator in _ORDERED:
-                raise ValueError(f"'{shown}' is a signed bit field: it compares with == and !=")
             return value & (1 << bits) - 1
         return value - number.addend & (1 << 64) - 1 if number.addend else value
 

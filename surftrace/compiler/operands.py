@@ -12,7 +12,8 @@ class Number:
     """A field that the kernel compares as a number of that many bits. `is_bit_field`: stored without its sign.
 
     `fetch` is what the field is fetched by, where parts of it can be fetched too; `enumerators` are the names of its
-    values; `addend` is what is still to be added to the field for the value that was asked for.
+    values; `addend` is what is still to be added to the field for the value that was asked for. `has_bits`: it compares
+    with & as well.
     """
 
     bits: int
@@ -22,6 +23,7 @@ class Number:
     fetch: Fetch | None = None
     enumerators: tuple[tuple[int, str], ...] = ()
     addend: int = 0
+    has_bits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,17 @@ class Unknown:
 
 Operand = Number | Text | Bytes | Opaque | Unknown
 
+# Linux kernel/trace/trace_events_filter.c, filter_pred_cpu: & with a bit mask never holds.
+_CPU = Number(32, True, has_bits=False)
+
 # What every event has: Linux kernel/trace/trace_events.c, trace_define_generic_fields and trace_define_common_fields.
 COMMON_OPERANDS: Mapping[str, Operand] = {
     "common_type": Number(16, False),
     "common_flags": Number(8, False),
     "common_preempt_count": Number(8, False),
     "common_pid": Number(32, True),
-    "CPU": Number(32, True),
-    "cpu": Number(32, True),
+    "CPU": _CPU,
+    "cpu": _CPU,
     "COMM": Text(),
     "comm": Text(),
 }

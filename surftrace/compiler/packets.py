@@ -72,6 +72,8 @@ def check_complete(holder: Type, span: Span, scope: Scope) -> None:
 
 def _header(packet: syntax.Packet, skb: Value, scope: Scope) -> tuple[Value, Type]:
     """The header's struct in the packet, and its type."""
+    if scope.is_user:
+        raise scope.fail(packet.span, "packets are in the kernel's memory, which a program's probe does not read")
     if packet.layer not in LAYERS:
         raise scope.fail(packet.span, f"there is no layer {packet.layer}", f"layers are {', '.join(LAYERS)}")
     pointer = underlying(scope.type_named(packet.type))

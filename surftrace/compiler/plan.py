@@ -9,14 +9,16 @@ from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import Kind
 
 KPROBE_EVENTS = "kprobe_events"
+UPROBE_EVENTS = "uprobe_events"
+DYNAMIC_EVENTS = "dynamic_events"
 
 # Where each kind of probe is defined: the older file where one takes it, which every kernel has.
 _DEFINITION_FILES = {
     Kind.ENTRY: KPROBE_EVENTS,
     Kind.RETURN: KPROBE_EVENTS,
-    Kind.EVENT: "dynamic_events",
-    Kind.USER_ENTRY: "uprobe_events",
-    Kind.USER_RETURN: "uprobe_events",
+    Kind.EVENT: DYNAMIC_EVENTS,
+    Kind.USER_ENTRY: UPROBE_EVENTS,
+    Kind.USER_RETURN: UPROBE_EVENTS,
 }
 
 # Linux kernel/trace/trace.c: trace_parse_run_command takes WRITE_BUFSIZE (4096) with the line's end and terminator;
@@ -187,6 +189,6 @@ def _constant(test: Test) -> str:
     if isinstance(test.constant, int):
         return hex(test.constant) if test.is_hexadecimal and test.constant >= 0 else str(test.constant)
     if test.is_function:
-        return test.constant
+        return f"{test.constant} "  # what follows without a space would be a part of the name
     quote = "'" if '"' in test.constant else '"'
     return f"{quote}{test.constant}{quote}"

@@ -94,6 +94,8 @@ def read_as(value: Value, kernel_type: syntax.FetchType, expr: syntax.Expr, scop
         return Reading(fetch, Opaque("an array"))
     if is_bit_field:
         return Reading(fetch, Number(int(width), False, None, is_bit_field=True))
+    if word == "symbol" and scope.is_user:
+        raise scope.fail(kernel_type.span, "symbol is for addresses of the kernel: this is a program's")
     if word is not None:
         scope.require(Feature.SYMBOL if word == "symbol" else Feature.CHAR, kernel_type.span)
         return Reading(fetch, Number(64, False) if word == "symbol" else Number(8, True))

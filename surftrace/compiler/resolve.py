@@ -74,8 +74,10 @@ class _Resolver:
                 return [self.address(address)]
             case LineTarget():
                 raise self.fail("lines are not known without DWARF", "name an offset: p FUNCTION+0x10")
-            case UserTarget():
-                raise self.fail("programs and libraries are not probed yet")
+            case UserTarget() as user:
+                from surftrace.compiler.programs import resolve_program  # probes on the kernel do without
+
+                return [resolve_program(self.probe, user, self.name, self.target, self.has_guards, self.warnings)]
 
     def fail(self, message: str, *hints: str) -> CompileError:
         """The error about the probe's target."""

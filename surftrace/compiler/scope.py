@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from surftrace.btf.program import BtfProgram
 from surftrace.kernel.features import Feature, Features
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.machine import WORD, Machine, ParameterType, Place, place_parameters
 from surftrace.kernel.symbols import Symbols
 from surftrace.kernel.types import (
-    KernelTypes,
     Type,
     TypeInfoError,
     alignment_of,
@@ -21,6 +22,27 @@ from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import Kind
 
 
+class Types(Protocol):
+    """The types that expressions may name: KernelTypes, or what reads these once they are needed."""
+
+    @property
+    def program(self) -> BtfProgram:
+        """The program that has them."""
+        ...
+
+    def named(self, text: str) -> Type:
+        """The type of a C type name; TypeInfoError where there is none."""
+        ...
+
+    def enumerator(self, name: str) -> int | None:
+        """The value of an enumerator of any enum."""
+        ...
+
+    def of_event_field(self, field: EventField) -> Type:
+        """The type of a trace event's field."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """One probe's surroundings. `prototype` is None where the type source does not know the function."""
@@ -30,7 +52,7 @@ class Scope:
     function: str
     byte_offset: int
     machine: Machine
-    types: KernelTypes
+    types: Types
     symbols: Symbols | None
     prototype: Type | None
     features: Callable[[], Features]
@@ -53,7 +75,7 @@ class Scope:
 
     def pointer_to(self, type_: Type) -> Type:
         """The type of a pointer to a type."""
-        return self.types.program.prog.pointer_type(type_)
+        return type_.prog.pointer_type(type_)
 
     def require(self, feature: Feature, span: Span) -> None:
         """Raise CompileError where the kernel's probes cannot do this yet."""
@@ -69,10 +91,14 @@ class Scope:
         """What a bare name may be: a parameter, or a field of the event."""
         return list(self.event_fields or ()) or [name for name in self.parameters() if name]
 
+    @property
+    def is_user(self) -> bool:
+        """Is a program or a library probed, whose memory a process's is?"""
+        return self.kind in (Kind.USER_ENTRY, Kind.USER_RETURN)
+
     def addresses(self) -> tuple[int, int]:
         """The range of addresses that what is probed may read from: the kernel's, or a process's."""
-        is_user = self.kind in (Kind.USER_ENTRY, Kind.USER_RETURN)
-        return self.machine.user_addresses if is_user else self.machine.kernel_addresses
+        return self.machine.user_addresses if self.is_user else self.machine.kernel_addresses
 
     def places(self) -> list[Place]:
         """Where each parameter is at the function's entry."""

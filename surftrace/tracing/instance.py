@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from surftrace.compiler.plan import KPROBE_EVENTS
+from surftrace.compiler.plan import DYNAMIC_EVENTS, KPROBE_EVENTS, UPROBE_EVENTS
 from surftrace.tracing.tracefs import Tracefs, TracefsError
 
 DEFAULT_NAME = "surftrace"
@@ -188,11 +188,23 @@ def _delete_probes(instance: Instance) -> None:
     """Delete all probes of the instance's group: one that cannot go does not keep the others."""
     with ExitStack() as undos:
         # The stack of undos runs backwards: the probes go in their order.
-        for probe in reversed(_probes_of_group(instance)):
-            undos.callback(instance.tracefs.write, KPROBE_EVENTS, f"-:{probe}", is_append=True)
+        for path, probe in reversed(_probes_of_group(instance)):
+            undos.callback(instance.tracefs.write, path, f"-:{probe}", is_append=True)
 
 
-def _probes_of_group(instance: Instance) -> list[str]:
-    """`group/event` of each probe. Source: Linux Documentation/trace/kprobetrace.rst, `p[:[GRP/]EVENT] ...`."""
-    text = instance.tracefs.read(KPROBE_EVENTS).decode(errors="replace")
-    return re.findall(rf"^[pr]\d*:({re.escape(instance.name)}/\S+)", text, re.MULTILINE)
+def _probes_of_group(instance: Instance) -> list[tuple[str, str]]:
+    """The file that lists each probe, and its `group/event`.
+
+    Source: Linux Documentation/trace/kprobetrace.rst, `p[:[GRP/]EVENT] ...`; of all kinds in `dynamic_events`, which
+    kernels before 5.0 have not.
+    """
+    tracefs = instance.tracefs
+    paths = [DYNAMIC_EVENTS] if tracefs.exists(DYNAMIC_EVENTS) else [KPROBE_EVENTS, UPROBE_EVENTS]
+    return [
+        (path, probe)
+        for path in paths
+        if tracefs.exists(path)
+        for probe in re.findall(
+            rf"^[pre]\d*:({re.escape(instance.name)}/\S+)", tracefs.read(path).decode(errors="replace"), re.MULTILINE
+        )
+    ]

@@ -1,0 +1,120 @@
+"""A symbol table of an ELF file in, the symbols of a name out. Format: elf(5)."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+from typing import Literal
+
+ENTRY_SIZE = 24
+_SHN_UNDEF, _SHN_ABS = 0, 0xFFF1
+_STB_LOCAL = 0
+# A compiler's clones of a function that hold its body; `.cold` holds only its unlikely part.
+_CLONE = rb"(?:\.(?:isra|part|constprop)\.\d+)+"
+_VERSION = rb"(?:@[^\0]*)?"
+
+
+class SymbolKind(IntEnum):
+    """What a symbol stands for: STT_ of elf(5); other values are of no interest."""
+
+    NOTYPE = 0
+    OBJECT = 1
+    FUNC = 2
+    FILE = 4
+    TLS = 6
+    GNU_IFUNC = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A symbol. `version` is empty, or as in `memcpy@@GLIBC_2.14` with its signs: one `@` where it is not the default.
+
+    `kind` is a SymbolKind or another number; `file` the source file of a static function, where that is known.
+    """
+
+    name: str
+    version: str
+    address: int
+    size: int
+    kind: int
+    is_defined: bool
+    file: str = ""
+
+    @property
+    def is_old_version(self) -> bool:
+        """Is it kept for programs that were linked long ago?"""
+        return self.version.startswith("@") and not self.version.startswith("@@")
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolTable:
+    """A symbol table's entries and strings, searched as they are. `versions`: each entry's, for dynamic symbols."""
+
+    entries: bytes
+    strings: bytes
+    byteorder: Literal["little", "big"]
+    versions: tuple[str, ...] = ()
+
+    def named(self, name: str) -> list[Symbol]:
+        """Every symbol of exactly this name, of whatever version."""
+        return list(self._matching(re.escape(_encoded(name)) + _VERSION))
+
+    def clones(self, name: str) -> list[Symbol]:
+        """The functions that the compiler made of the one of this name: `name.isra.0` and its like."""
+        return list(self._matching(re.escape(_encoded(name)) + _CLONE))
+
+    def variants(self, name: str) -> list[Symbol]:
+        """The functions `__name_...`: what C libraries call those that an IFUNC chooses from. `__name_chk` is none."""
+        symbols = self._matching(rb"__" + re.escape(_encoded(name)) + rb"_(?!chk)[a-z0-9_]+")
+        return [symbol for symbol in symbols if symbol.kind == SymbolKind.FUNC]
+
+    def function_names(self) -> Iterator[str]:
+        """The name of every function that is defined here."""
+        for name, info, _, section, _, _ in self._symbol.iter_unpack(self.entries):
+            if info & 0xF == SymbolKind.FUNC and section != _SHN_UNDEF:
+                yield self._string(name).partition("@")[0]
+
+    @property
+    def _symbol(self) -> Struct:
+        return Struct("<IBBHQQ" if self.byteorder == "little" else ">IBBHQQ")
+
+    def _string(self, offset: int) -> str:
+        end = self.strings.find(b"\0", offset)
+        return self.strings[offset : end if end >= 0 else offset].decode(errors="replace")
+
+    def _matching(self, name: bytes) -> Iterator[Symbol]:
+        # Tables share the tails of names: any place in the strings may be a name's start.
+        offsets = {match.start() for match in re.finditer(rb"(?=%s\0)" % name, self.strings)}
+        first = Struct(("<" if self.byteorder == "little" else ">") + "I20x")
+        for index, (offset,) in enumerate(first.iter_unpack(self.entries)):
+            if offset in offsets:
+                yield self._at(index)
+
+    def _at(self, index: int) -> Symbol:
+        offset, info, _, section, value, size = self._symbol.unpack_from(self.entries, index * ENTRY_SIZE)
+        name, at, version = self._string(offset).partition("@")
+        if not at and index < len(self.versions):
+            version = self.versions[index]
+        is_local = info >> 4 == _STB_LOCAL
+        return Symbol(
+            name,
+            at + version,
+            value,
+            size,
+            info & 0xF,
+            section != _SHN_UNDEF,
+            self._file_of(index) if is_local else "",
+        )
+
+    def _file_of(self, index: int) -> str:
+        """The source file of a local symbol: the symbol before it that names one."""
+        for before in range(index, -1, -1):
+            offset, info, _, section, _, _ = self._symbol.unpack_from(self.entries, before * ENTRY_SIZE)
+            if info & 0xF == SymbolKind.FILE and section == _SHN_ABS:
+                return self._string(offset)
+        return ""
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")
