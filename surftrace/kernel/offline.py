@@ -74,8 +74,8 @@ class OfflineKernel:
         return None
 
     def event_fields(self, system: str, name: str) -> tuple[EventField, ...] | None:
-        """None: a type file does not describe events."""
-        return None
+        """The fields as the event's struct has them; None where the types have none of its name."""
+        return self.kernel_types.event_fields(name)
 
     def event_names(self) -> tuple[str, ...] | None:
         """None: a type file does not list events."""

@@ -18,6 +18,9 @@ _AGGREGATES = (TypeKind.STRUCT, TypeKind.UNION)
 _KEYWORDS = {"struct": TypeKind.STRUCT, "union": TypeKind.UNION, "enum": TypeKind.ENUM}
 _USER = "__user"
 _USER_POINTER = re.compile(r"(.*\S)\s*\b__user\s*\*")
+# Members of an event's record that are no fields: the common ones, which every event has, and what is behind the record.
+_NO_FIELDS = ("ent", "__data")
+_DYNAMIC = "__data_loc_"
 _CHARACTERS = frozenset(("char", "signed char"))
 
 
@@ -82,11 +85,23 @@ class KernelTypes:
         if field.is_string:
             if "*" in field.type:
                 return program.pointer_type(program.int_type("char", 1, True))
-            return program.array_type(program.int_type("char", 1, True), field.size)
+            length = None if field.type.startswith("__") else field.size  # __data_loc, __rel_loc
+            return program.array_type(program.int_type("char", 1, True), length)
         try:
             return self.named(field.type)
         except TypeInfoError:
             return program.int_type(field.type, field.size, field.is_signed)
+
+    def event_fields(self, name: str) -> tuple[EventField, ...] | None:
+        """A trace event's fields as the struct of its records has them; None where no struct bears the event's name.
+
+        Source: Linux include/trace/stages/stage1_struct_define.h; events of one class share the class's struct.
+        """
+        try:
+            members = self.program.prog.type(f"struct trace_event_raw_{name}").members or ()
+        except LookupError:
+            return None
+        return tuple(_event_field(member) for member in members if member.name and member.name not in _NO_FIELDS)
 
     def _like(self, text: str) -> tuple[str, ...]:
         """A hint with the names nearest to a type name that is not there."""
@@ -95,6 +110,15 @@ class KernelTypes:
         kind = _KEYWORDS.get(keyword, TypeKind.TYPEDEF)
         names = nearest(words[-1] if words else "", self.program.type_names(kind))
         return tuple(f"did you mean '{keyword + ' ' if keyword else ''}{name}'?" for name in names[:1])
+
+
+def _event_field(member: drgn.TypeMember) -> EventField:
+    name = str(member.name)
+    if name.startswith(_DYNAMIC):
+        return EventField(name.removeprefix(_DYNAMIC), "__data_loc char[]", 4, False)
+    bare = underlying(member.type)
+    is_signed = bare.kind == TypeKind.INT and bool(bare.is_signed)
+    return EventField(name, spelled(member.type), size_of(member.type) or 0, is_signed)
 
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
