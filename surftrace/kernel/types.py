@@ -18,7 +18,7 @@ _AGGREGATES = (TypeKind.STRUCT, TypeKind.UNION)
 _KEYWORDS = {"struct": TypeKind.STRUCT, "union": TypeKind.UNION, "enum": TypeKind.ENUM}
 _USER = "__user"
 _USER_POINTER = re.compile(r"(.*\S)\s*\b__user\s*\*")
-# Members of an event's record that are no fields: the common ones, which every event has, and what is behind the record.
+# Members of an event's record that are no fields: the common ones, which every event has, and what is behind it.
 _NO_FIELDS = ("ent", "__data")
 _DYNAMIC = "__data_loc_"
 _CHARACTERS = frozenset(("char", "signed char"))

@@ -18,6 +18,6 @@ def _target() -> Target:
 
 def fetch_text(function: str, expression: str) -> str:
     """Return the text that the kernel would be given for `expression` at the entry of `function`."""
-    resolved = resolve(parse_script([f"p {function} a={expression}"]), _target())
+    resolved = resolve(parse_script([f"p {function} a={expression}"]), _target(), has_guards=False)
     definition = build_plan(resolved, "surftrace", "little").steps[0].text
     return definition.partition(" a=")[2]
