@@ -85,8 +85,13 @@ def _flush(noted: Interruption) -> None:
 def _ended_by_signal(noted: Interruption) -> Iterator[None]:
     """Around a write to somebody who may have stopped reading: that must not keep a signal from ending the trace."""
     if noted.signal is None:
-        with noted.raising():
-            yield
+        try:
+            with noted.raising():
+                yield
+        except Interrupted:
+            # One that came as a write ended keeps nobody from what was recorded before it.
+            if not is_writable(sys.stdout.fileno(), 0):
+                raise
     elif is_writable(sys.stdout.fileno(), _PATIENCE_S):
         yield
     else:

@@ -41,6 +41,8 @@ def converted(value: Value, expr: syntax.Conversion, scope: Scope) -> Value:
         raise scope.fail(expr.type.span, "$comm is a string and nothing else")
     if is_aggregate(type_) or underlying(type_).kind in (TypeKind.ARRAY, TypeKind.FUNCTION, TypeKind.VOID):
         raise scope.fail(expr.type.span, f"C has no cast to {a_spelled(type_)}", f"write !({expr.type.text})")
+    if underlying(type_).kind == TypeKind.BOOL and (old is None or underlying(old).kind != TypeKind.BOOL):
+        raise scope.fail(expr.type.span, "the kernel makes no bool of a number", "show the number itself")
     if old is None:
         return replace(value, type=type_)
     bare = underlying(old)

@@ -58,6 +58,8 @@ class _Contents:
         self.scope = scope
         self.warnings = warnings
         self.addresses = scope.addresses() if has_guards else None
+        # A program's probe takes the constant's address for one in the process (trace_uprobe.c, fetch_store_string).
+        self.has_sentinels = has_guards and not scope.is_user and scope.features().has(Feature.IMMEDIATE)
         self.hidden = HiddenFields()
         self.fields: list[Field] = []
         self.operands: dict[str, Operand] = {**COMMON_OPERANDS, **_KPROBE_OPERANDS[scope.kind]}
@@ -122,8 +124,7 @@ class _Contents:
 
     def _with_sentinels(self, fields: list[Field], condition: Condition, guards: dict[str, list[Guard]]) -> list[Field]:
         """The fields, each string that the filter compares followed by one that tells whether it was read."""
-        # A program's probe takes the constant's address for one in the process (trace_uprobe.c, fetch_store_string).
-        if self.scope.is_user or not self.scope.features().has(Feature.IMMEDIATE):
+        if not self.has_sentinels:
             return fields
         compared = {test.field for test in tests_of(condition)}
         result = []
@@ -138,7 +139,7 @@ class _Contents:
         """The hidden fields with the pointers that a field is read through."""
         if self.addresses is None or field.valid is not None:
             return []
-        return self.hidden.pointers_of(field, self.addresses, self.scope.is_user)
+        return self.hidden.pointers_of(field, self.addresses, self.has_sentinels)
 
     def _hide(self, fetch: Fetch, span: Span) -> str:
         if error := too_long(fetch):

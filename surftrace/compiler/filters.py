@@ -9,7 +9,7 @@ from surftrace.compiler.fetch import Fetch
 from surftrace.compiler.operands import COMMON_OPERANDS, Bytes, Number, Opaque, Operand, Text, Unknown
 from surftrace.compiler.resolved import AllOf, AnyOf, Condition, NoneOf, Test
 from surftrace.compiler.scope import collect, listed
-from surftrace.compiler.values import ByteOrder, Prefix, integer, read_network, read_number
+from surftrace.compiler.values import ByteOrder, Prefix, integer, read_network
 from surftrace.kernel.types import nearest
 from surftrace.lang import syntax
 from surftrace.lang.printing import print_expr
@@ -60,13 +60,13 @@ def _glob(pattern: str) -> str:
 
     Linux kernel/trace/trace_events_filter.c, filter_parse_regex: a leading digit makes it an index, a leading `!` the
     opposite of the rest; brackets and a backslash are for both what they are in any glob. A pattern that is nothing but
-    a star and plain text is compared with the end of the array that holds the string, not with that of the string
-    (regex_match_end): a last character in brackets makes it a glob.
+    stars and plain text is looked for in the array that holds the string, past the string's own end (regex_match_end,
+    regex_match_middle): a character in brackets makes it a glob.
     """
     if pattern[:1].isdigit():
         return f"[{pattern[0]}]{pattern[1:]}"
-    if re.fullmatch(r"\*[^*?\[\\]*[^*?\[\]\\!^]", pattern):
-        return f"{pattern[:-1]}[{pattern[-1]}]"
+    if match := re.fullmatch(r"\*([^*?\[\\]*?)([^*?\[\]\\!^])([^*?\[\\]*\*?)", pattern):
+        return f"*{match[1]}[{match[2]}]{match[3]}"
     return f"\\{pattern}" if pattern.startswith("!") else pattern
 
 
@@ -195,7 +195,7 @@ class _Resolver:
             return self.compare_order(tree, fetch, data)
         if isinstance(operand, Bytes) or bits < 8 * prefix.size:
             return same_bits(fetch, data, bits, byteorder, self.hide(tree), tree.span, is_equal)
-        constant = read_number(prefix, literal.text, byteorder)
+        constant = int.from_bytes(data, byteorder)
         is_hexadecimal = "x" in literal.text.lower() or prefix.text == "ip_"
         return Test(name(), tree.operator, constant, is_hexadecimal, tree.span)
 

@@ -30,15 +30,15 @@ _OPPOSITES = {
 }
 
 
-def pointers_of(fetch: Fetch, is_user: bool) -> tuple[Fetch, ...]:
-    """The pointers that are read through, the first one first; `is_user` where all of it is a process's memory.
+def pointers_of(fetch: Fetch, has_sentinel: bool) -> tuple[Fetch, ...]:
+    """The pointers that are read through, the first one first.
 
-    In the kernel the last pointer to a user's string is left out: it is of another address space, and the kernel itself
-    marks a string whose last read faults.
+    A string's last one is left out where a filter has a sentinel for it: it may be a process's, which most machines
+    read by the same fetch, and the kernel itself marks a string whose last read faults.
     """
     stops = range(1 if fetch.is_memory else 0, len(fetch.byte_offsets))
     pointers = [Fetch(fetch.base, fetch.byte_offsets[:stop], "x64") for stop in stops]
-    if fetch.type.startswith("ustring") and not is_user:
+    if fetch.type in ("string", "ustring") and has_sentinel:
         pointers = pointers[:-1]
     return tuple(pointer for pointer in pointers if pointer.base != "$stack" or pointer.byte_offsets)
 

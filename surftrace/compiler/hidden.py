@@ -34,6 +34,6 @@ class HiddenFields:
         self._count += 1
         return f"{HIDDEN}{self._count - 1}"
 
-    def pointers_of(self, field: Field, addresses: tuple[int, int], is_user: bool) -> list[Field]:
+    def pointers_of(self, field: Field, addresses: tuple[int, int], has_sentinel: bool) -> list[Field]:
         """The pointers that a field is read through, those nearest to its base first."""
-        return [self.add(pointer, field.span, addresses) for pointer in pointers_of(field.fetch, is_user)]
+        return [self.add(pointer, field.span, addresses) for pointer in pointers_of(field.fetch, has_sentinel)]

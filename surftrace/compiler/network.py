@@ -46,15 +46,11 @@ def read_prefixed(value: Value, prefix: Prefix, span: Span, scope: Scope) -> Rea
 
 def prefix_of_comparison(value: Value, literal: syntax.Literal) -> Prefix | None:
     """The prefix for a value without a name: its type says that it is in network order, the literal what it is."""
-    if value.type is None or value.bits is not None or not value.is_memory:
+    if value.type is None or value.bits is not None or value.is_address or literal.quote:
         return None
     size = size_of(value.type)
-    if literal.quote:
-        return None
-    if size == 16 and ":" in literal.text:
-        return prefix_of("ip6_")
-    if size == 6 and ":" in literal.text:
-        return prefix_of("mac_")
+    if value.is_memory and size in (6, 16) and ":" in literal.text:
+        return prefix_of("ip6_" if size == 16 else "mac_")
     if size == 4 and _IPV4.fullmatch(literal.text):
         return prefix_of("ip_")
     name = _network_order_prefix(sole_scalar(value.type))

@@ -24,7 +24,7 @@ from surftrace.kernel.types import (
 )
 from surftrace.lang import syntax
 from surftrace.lang.source import Span
-from surftrace.lang.syntax import Format
+from surftrace.lang.syntax import Format, Kind
 
 # Linux kernel/trace/trace_probe.h: MAX_ARRAY_LEN.
 MAX_ARRAY = 64
@@ -53,7 +53,8 @@ def read_plainly(value: Value, letter: Format | None, expr: syntax.Expr, scope: 
     if value.base == "$comm":
         if letter is not None:
             raise scope.fail(expr.span, f"$comm is a string: the letter {letter.value} does not fit it")
-        return Reading(Fetch("$comm", (), ""), Text())
+        # In a probe on an event the kernel takes it for a number unless it is told.
+        return Reading(Fetch("$comm", (), "string" if scope.kind is Kind.EVENT else ""), Text())
     if value.is_address:
         return _address(value, letter, expr, scope)
     if value.type is None:
@@ -123,7 +124,8 @@ def _typed_string(value: Value, word: str, suffix: str, expr: syntax.Expr, scope
     is_in_place = value.base == "$comm" or kind in (TypeKind.ARRAY, TypeKind.STRUCT, TypeKind.UNION)
     if suffix:
         is_in_place = kind == TypeKind.ARRAY
-    if is_in_place and not value.is_memory and value.base != "$comm":
+    is_event_field = scope.kind is Kind.EVENT and not value.byte_offsets and kind == TypeKind.ARRAY and not suffix
+    if is_in_place and not value.is_memory and value.base != "$comm" and not is_event_field:
         raise scope.fail(expr.span, f"{value.base} holds this by value: there is no string in it")
     byte_offsets = value.byte_offsets if is_in_place else (*value.byte_offsets, 0)
     return Reading(Fetch(value.base, byte_offsets, word + suffix), Opaque("an array of strings") if suffix else Text())

@@ -72,7 +72,7 @@ class _Builder:
             case "pattern":
                 return syntax.PatternTarget(str(children[0] or ""), str(children[2]), span)
             case "line":
-                return syntax.LineTarget(str(children[0]), int(str(children[2]), 0), span)
+                return syntax.LineTarget(str(children[0]), _number(str(children[2])), span)
             case "place_address":
                 if not str(children[0]).lower().startswith("0x"):
                     raise self.fail(

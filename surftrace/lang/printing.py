@@ -83,7 +83,11 @@ def _assignment(assignment: syntax.Assignment) -> str:
     name = f"{assignment.name}=" if assignment.name is not None else ""
     letter = assignment.format.value if assignment.format is not None else ""
     fetch_type = f":{assignment.type.text}" if assignment.type is not None else ""
-    return f"{name}{letter}{print_expr(assignment.value)}{fetch_type}"
+    value = print_expr(assignment.value)
+    # `Xskb` is a name as a whole, `f:u32` begins a filter.
+    if (letter and value[0] not in "%!@$(*&") or (not name and fetch_type and value == "f"):
+        value = f"({value})"
+    return f"{name}{letter}{value}{fetch_type}"
 
 
 def _start(expr: Expr) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from surftrace.compiler.plan import Plan, TracedEvent
+from surftrace.compiler.resolved import Field
 from surftrace.tracing.events import Event, Lost, Origin, Record, Stack, Unparsed, Value
-from surftrace.tracing.fields import make_field_reader
+from surftrace.tracing.fields import make_field_reader, without_hidden
 
 # Linux kernel/trace/trace_output.c, trace_print_context: the task's name takes 16 columns and may hold anything.
 _ORIGIN = rb"(?s:(?P<task>.{16}))-(?P<pid>\d+) +\[(?P<cpu>\d+)\] (?P<flags>\S{4,5}) +(?P<timestamp>\d+\.\d+): "
@@ -22,6 +23,7 @@ class _Printed:
     """How an event's text is read. `read_fields` is None for the kernel's own events, whose text stays as it is."""
 
     name: str
+    fields: tuple[Field, ...]
     read_fields: Callable[[bytes], tuple[Value, ...] | None] | None
 
 
@@ -34,7 +36,7 @@ def make_decoder(plan: Plan) -> Callable[[bytes], Iterator[Record]]:
 
 
 def _printed(event: TracedEvent) -> _Printed:
-    return _Printed(event.name, make_field_reader(event.fields) if event.is_ours else None)
+    return _Printed(event.name, event.fields, make_field_reader(event.fields) if event.is_ours else None)
 
 
 def _decode(events: Mapping[bytes, _Printed], text: bytes) -> Iterator[Record]:
@@ -70,5 +72,5 @@ def _event(printed: _Printed, origin: Origin, text: bytes) -> Event:
     place = _PLACE.match(text)
     values = printed.read_fields(text[place.end() :]) if place is not None and printed.read_fields is not None else None
     if place is None or values is None:
-        return Event(origin, printed.name, "", (), text)
+        return Event(origin, printed.name, "", (), without_hidden(printed.fields, text))
     return Event(origin, printed.name, place["place"].decode(errors="replace"), values, text)

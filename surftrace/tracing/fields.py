@@ -59,6 +59,15 @@ def make_field_reader(fields: Sequence[Field]) -> Callable[[bytes], tuple[Value,
     return partial(_read, tuple(fields), shown, simple)
 
 
+def without_hidden(fields: Sequence[Field], text: bytes) -> bytes:
+    """The kernel's text of an event that could not be read, as far as it can be without the hidden fields."""
+    hidden = [field.name.encode() for field in fields if field.is_hidden and not field.is_sentinel]
+    for field in fields:
+        if field.is_sentinel:
+            text = re.sub(rb' %s=(?:"[^"]*"|\(fault\))' % field.name.encode(), b"", text)
+    return text.rpartition(b" %s=" % hidden[0])[0] or text if hidden else text
+
+
 def _pattern(field: Field) -> bytes:
     """One field's text, strings without quotes in them."""
     if _is_quoted(field):

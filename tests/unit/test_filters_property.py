@@ -184,7 +184,7 @@ _FIELDS = (
 )
 _LIMITS = {
     "low": (0, 7), "level": (-16, 15), "length": (0, 2**32 - 1), "index": (-(2**31), 2**31 - 1), "small": (-128, 127),
-    "number": (-(2**31), 2**31 - 1), "state": (0, 2**32 - 1),
+    "number": (-(2**31), 2**31 - 1), "state": (0, 2**31 - 1),
 }  # fmt: skip
 _ENUMERATORS = {0: "DOWN", 1: "UP", 7: "LOST"}
 
