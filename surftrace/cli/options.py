@@ -17,7 +17,8 @@ _DESCRIPTION = "Trace kernel functions and events with one C-like line."
 _EPILOG = """\
 examples:
   surftrace 'p ip_output proto=@(struct iphdr*)l3%2->protocol ip_dst=@(struct iphdr*)l3%2->daddr'
-  surftrace 'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm=="python3"'
+  surftrace 'p ip_output skb->len b16_dport=@(struct udphdr *)skb->dest f:b16_dport<1024&&skb->len>100'
+  surftrace 'p wake_up_new_task p->comm users=p->mm->mm_users f:p->comm=="python3"'
   surftrace -s 'r do_filp_open file=$retval' 'e sched/sched_switch f:prev_prio<100'
   surftrace -n 'p ip_output len=skb->len'      print the commands, touch nothing
 
@@ -27,7 +28,7 @@ exit status:
   2    wrong usage, or a wrong expression
   130  ended by Ctrl-C without -t or -c (129 by SIGHUP, 143 by SIGTERM)
 
-The language is described in surftrace(8).
+The language is described in surftrace-probes(7), the command in surftrace(8).
 """
 
 
