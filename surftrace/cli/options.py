@@ -17,7 +17,7 @@ _DESCRIPTION = "Trace kernel functions and events with one C-like line."
 _EPILOG = """\
 examples:
   surftrace 'p ip_output proto=@(struct iphdr*)l3%2->protocol ip_dst=@(struct iphdr*)l3%2->daddr'
-  surftrace 'p ip_output skb->len b16_dport=@(struct udphdr *)skb->dest f:b16_dport<1024&&skb->len>100'
+  surftrace 'p ip_output skb->len b16_port=@(struct udphdr *)skb->dest f:b16_port<1024'
   surftrace 'p wake_up_new_task p->comm users=p->mm->mm_users f:p->comm=="python3"'
   surftrace -s 'r do_filp_open file=$retval' 'e sched/sched_switch f:prev_prio<100'
   surftrace -n 'p ip_output len=skb->len'      print the commands, touch nothing

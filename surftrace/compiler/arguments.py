@@ -40,7 +40,7 @@ def argument_name(assignment: syntax.Assignment, scope: Scope) -> str:
     """The argument's name: the one that was written, else that of the last member, parameter or register."""
     if assignment.name is not None:
         return assignment.name
-    return _name_of(_split_letter(assignment, scope)[1], scope)
+    return _name_of(split_letter(assignment, scope)[1], scope)
 
 
 def argument_name_error(name: str, taken: set[str]) -> str | None:
@@ -56,7 +56,7 @@ def argument_name_error(name: str, taken: set[str]) -> str | None:
 
 def resolve_argument(assignment: syntax.Assignment, name: str, scope: Scope) -> tuple[Field, Operand, list[Diagnostic]]:
     """The field, what a filter may compare it with, and warnings. Raises CompileError."""
-    letter, expr = _split_letter(assignment, scope)
+    letter, expr = split_letter(assignment, scope)
     # A member that happens to begin as a prefix does, such as ip_summed, asks for no format.
     prefix = prefix_of(name) if assignment.name is not None else None
     for what, has in ((f"the letter {letter.value}" if letter else "", letter), ("the type", assignment.type)):
@@ -118,7 +118,7 @@ def _name_of(expr: syntax.Expr, scope: Scope) -> str:
             return _name_of(expr.operand, scope)
 
 
-def _split_letter(assignment: syntax.Assignment, scope: Scope) -> tuple[Format | None, syntax.Expr]:
+def split_letter(assignment: syntax.Assignment, scope: Scope) -> tuple[Format | None, syntax.Expr]:
     """The format letter and the expression: `Xskb->len` is `X` and `skb->len` where no parameter is called Xskb."""
     if assignment.format is not None:
         return assignment.format, assignment.value

@@ -41,6 +41,9 @@ def resolve_contents(
 ) -> tuple[tuple[Field, ...], Condition | None]:
     """The fields, those that are shown before the hidden ones, and the filter. CompileError with all that is wrong."""
     contents = _Contents(scope, has_guards, warnings)
+    if len(probe.arguments) > MAX_ARGUMENTS:
+        surplus = probe.arguments[MAX_ARGUMENTS].span.to(probe.arguments[-1].span)
+        raise scope.fail(surplus, f"the kernel takes {MAX_ARGUMENTS} arguments a probe")
     for assignment in probe.arguments:
         contents.add(assignment)
     condition = None
@@ -74,8 +77,6 @@ class _Contents:
             if message := argument_name_error(name, self.taken):
                 hints = () if assignment.name is not None else ("name it yourself: NAME=VALUE",)
                 raise scope.fail(assignment.name_span, message, *hints)
-            if len(self.fields) == MAX_ARGUMENTS:
-                raise scope.fail(assignment.span, f"the kernel takes {MAX_ARGUMENTS} arguments a probe")
             field, operand, notes = resolve_argument(assignment, name, scope)
         except CompileError as error:
             collect(error, self.diagnostics)
@@ -118,7 +119,8 @@ class _Contents:
             condition = guarded(condition, guards)
         if len(fields) > MAX_ARGUMENTS:
             message = f"this needs {len(fields)} values with those for its filter and its guards: the kernel takes"
-            span = probe.arguments[0].span.to(probe.arguments[-1].span)
+            spans = [each.span for each in (*probe.arguments, probe.filter) if each is not None]
+            span = spans[0].to(spans[-1])
             raise self.scope.fail(span, f"{message} {MAX_ARGUMENTS}", "make two probes of it, or use --no-guard")
         return tuple(fields), condition
 

@@ -66,7 +66,7 @@ def _scope(probe: Probe, place: str, target: Target, fields: tuple[EventField, .
         place,
         0,
         target.machine,
-        kernel.types(),
+        target.types(),
         kernel.symbols(),
         None,
         kernel.features,
@@ -91,7 +91,7 @@ def _own_filter(probe: Probe, tree: syntax.Filter, fields: tuple[EventField, ...
         (),
         no_field,
         no_hidden,
-        lambda name: target.kernel.types().enumerator(name),
+        lambda name: target.types().enumerator(name),
         lambda name: name if target.kernel.features().has(Feature.FUNCTION_FILTER) else None,
     )
     return resolve_filter(tree, surroundings)

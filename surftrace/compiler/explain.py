@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from surftrace.compiler.arguments import split_letter
 from surftrace.compiler.expressions import evaluate
 from surftrace.compiler.fetch import Fetch, render_fetch
 from surftrace.compiler.plan import render_condition
@@ -37,7 +38,7 @@ def explain(probe: ResolvedProbe) -> Iterator[Line]:
     for field, assignment in zip(shown, probe.probe.arguments, strict=True):
         yield Line(1, field.name, f"{render_fetch(field.fetch)}, {_amount(field)}{_form(field)}")
         if scope is not None:
-            yield from _reads(assignment.value, scope)
+            yield from _reads(split_letter(assignment, scope)[1], scope)
         if field.guards:
             yield Line(2, "guarded by", ", ".join(field.guards))
     for field in probe.fields:
@@ -101,6 +102,7 @@ def _spine(expr: syntax.Expr) -> Iterator[syntax.Expr]:
         case (
             syntax.Member(operand=syntax.Packet(skb=inner))
             | syntax.Index(operand=syntax.Member(operand=syntax.Packet(skb=inner)))
+            | syntax.Slice(operand=syntax.Member(operand=syntax.Packet(skb=inner)))
         ):
             yield from _spine(inner)
         case syntax.Member() | syntax.Index() | syntax.Slice() | syntax.Cast() | syntax.Conversion():

@@ -1,7 +1,6 @@
 """The name of a function in, the kernel's symbol for it out: renamed by the compiler, twice there, or not at all."""
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 
 from surftrace.compiler.scope import listed
 from surftrace.kernel.symbols import KernelSymbol, Symbols
@@ -69,14 +68,16 @@ def unknown_function(source: Source, function: FunctionTarget, types: KernelType
     return Diagnostic(source, function.name_span, message, hints, "warning")
 
 
-def matches(source: Source, target: PatternTarget, kernel: Target) -> tuple[KernelSymbol, ...]:
+def matches(source: Source, target: PatternTarget, on: Target) -> tuple[KernelSymbol, ...]:
     """The functions that a glob means: those that the kernel lets itself trace, or that its types know."""
-    symbols, traceable = kernel.kernel.symbols(), kernel.kernel.traceable()
+    symbols, traceable = on.kernel.symbols(), on.kernel.traceable()
     if symbols is not None:
         found = {symbol.name: symbol for symbol in _code(symbols, target)}
     else:
-        names = kernel.kernel.types(target.module).function_names()
-        found = {name: KernelSymbol(name, target.module, True) for name in names if fnmatchcase(name, target.pattern)}
+        names = on.types(target.module).function_names()
+        listing = Symbols("".join(f"0 T {name}\n" for name in names).encode(errors="surrogateescape"))
+        named = (symbol.name for symbol in listing.matching(target.pattern))
+        found = {name: KernelSymbol(name, target.module, True) for name in named}
     chosen = [symbol for name, symbol in sorted(found.items()) if traceable is None or name in traceable]
     if not chosen:
         what = "no function that can be traced" if found else "no function"

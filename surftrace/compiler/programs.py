@@ -43,6 +43,9 @@ def resolve_program(
         function = find_function(path, user.name, machine, places)
     except ObjectError as error:
         raise CompileError([Diagnostic(probe.source, span, error.message, error.hints)]) from None
+    except OSError as error:  # no file can have a name that long
+        message = f"cannot read {user.object}: {error.strerror}"
+        raise CompileError([Diagnostic(probe.source, span, message)]) from None
     notes = [function.note] if function.note else []
     notes.extend(_check_offset(probe, user, function, machine))
     warnings.extend(Diagnostic(probe.source, user.span, note, (), "warning") for note in notes)
@@ -52,7 +55,7 @@ def resolve_program(
         user.name,
         user.byte_offset,
         machine,
-        _UserTypes(machine, target.kernel.types),
+        _UserTypes(machine, target.types),
         Symbols(b""),  # none of the kernel's means anything here
         None,
         target.kernel.features,

@@ -92,7 +92,7 @@ class _Resolver:
         if symbols is not None:
             symbol, notes = find_symbol(self.probe.source, function, symbols)
             self.warnings.extend(notes)
-        types = self.target.kernel.types(symbol.module)
+        types = self.target.types(symbol.module)
         if symbols is None and types.function(_plain(symbol.name)) is None:
             self.warnings.append(unknown_function(self.probe.source, function, types))
         if self.probe.kind is Kind.RETURN and function.byte_offset:
@@ -144,7 +144,7 @@ class _Resolver:
     def scope(self, function: str, byte_offset: int, module: str) -> Scope:
         """What the probe's expressions may name."""
         kernel = self.target.kernel
-        types = kernel.types(module)
+        types = self.target.types(module)
         return Scope(
             self.probe.source,
             self.probe.kind,

@@ -7,7 +7,7 @@ from surftrace.kernel.features import Features
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.machine import Machine
 from surftrace.kernel.symbols import Symbols
-from surftrace.kernel.types import KernelTypes
+from surftrace.kernel.types import KernelTypes, TypeInfoError
 
 
 class Kernel(Protocol):
@@ -44,3 +44,12 @@ class Target:
 
     machine: Machine
     kernel: Kernel
+
+    def types(self, module: str = "") -> KernelTypes:
+        """The kernel's types; TypeInfoError also where they are of a machine of the other byte order."""
+        types = self.kernel.types(module)
+        if types.byteorder != self.machine.byteorder:
+            ours = f"{self.machine.name} is {self.machine.byteorder}-endian"
+            message = f"the types are of a {types.byteorder}-endian machine, {ours}"
+            raise TypeInfoError(message, "name the machine of their kernel with -a")
+        return types

@@ -50,6 +50,13 @@ class KernelTypes:
 
     program: BtfProgram
 
+    @property
+    def byteorder(self) -> str:
+        """`little` or `big`, as the type information is."""
+        platform = self.program.prog.platform
+        assert platform is not None
+        return "little" if platform.flags & drgn.PlatformFlags.IS_LITTLE_ENDIAN else "big"
+
     def function(self, name: str) -> Type | None:
         """A function's prototype with its parameters' names, or None."""
         return self.program.function(name)

@@ -94,6 +94,7 @@ class CompileError(DiagnosedError):
 
 
 _INDENT = "    "
+_MAX_COLUMNS = 2000
 
 
 def did_you_mean(names: Iterable[str]) -> tuple[str, ...]:
@@ -107,6 +108,8 @@ def did_you_mean(names: Iterable[str]) -> tuple[str, ...]:
 
 def printable(text: str) -> str:
     """The text with control characters and lone surrogates made visible, a character for a character."""
+    if text.isprintable():  # a long line with a thousand mistakes is shown a thousand times
+        return text
     return "".join(char if char.isprintable() else " " if char.isspace() else "?" for char in text)
 
 
@@ -125,9 +128,8 @@ def render_excerpt(diagnostic: Diagnostic, columns: int | None = None) -> tuple[
     line, line_start = source.line(span.start)
     line = printable(line)
     start, end = span.start - line_start, min(span.end - line_start, len(line))
-    if columns is not None:
-        line, first = _cut(line, start, max(20, columns - len(_INDENT) - 1))
-        start, end = start - first, min(end - first, len(line))
+    line, first = _cut(line, start, max(20, (columns or _MAX_COLUMNS) - len(_INDENT) - 1))
+    start, end = start - first, min(end - first, len(line))
     return _INDENT + line, _INDENT + " " * start + "^" + "~" * (end - start - 1)
 
 

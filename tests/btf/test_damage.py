@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import drgn
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from surftrace.btf import Btf, BtfError, Kind
 from surftrace.btf.program import BtfProgram, open_program
 from tests.btf import samples
 from tests.btfwriter import Declaration, array, integer, pointer, prototype, typedef, write
+from tests.fuzz.limits import fuzzing
 
 KERNELS = {order: samples.kernel(order).data for order in ("little", "big")}
 WITH_LAYOUT = samples.kernel(layout=True).data
@@ -32,7 +33,7 @@ def exercise(data: bytes, base: Btf | None = None) -> list[str]:
 
 def _look_up(program: BtfProgram, btf: Btf) -> Iterator[str]:
     try:
-        names = [*btf.names(tuple(Kind)), "sk_buff"]
+        names = [*btf.names(tuple(Kind)), "sk_buff", "PLUS", "LEAST"]
     except BtfError as error:
         yield str(error)
         return
@@ -42,6 +43,7 @@ def _look_up(program: BtfProgram, btf: Btf) -> Iterator[str]:
             program.variable(name)
             program.types_named(drgn.TypeKind.STRUCT, name)
             program.types_named(drgn.TypeKind.INT, name)
+            program.enumerator(name)
         except BtfError as error:
             yield str(error)
     try:
@@ -123,7 +125,7 @@ def test_module_changed_anywhere() -> None:
             data[index] ^= change
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@fuzzing(300)
 @given(
     changes=st.lists(
         st.tuples(st.integers(0, len(KERNELS["little"]) // 4 - 1), st.integers(0, 60) | st.integers(0, 2**32 - 1)),

@@ -9,17 +9,20 @@ import operator
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from ipaddress import IPv4Address, IPv6Address
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from surftrace.compiler.plan import KPROBE_EVENTS, Plan
+from surftrace.kernel.machine import MACHINES, X86_64, Machine
 from surftrace.output.color import plain
 from surftrace.output.text import make_formatter
 from surftrace.tracing.decode import make_decoder
 from surftrace.tracing.events import Event
+from tests import kernelmodel
 from tests.btfwriter import enum, function, typedef, write
 from tests.btfwriter import struct as c_struct
 from tests.kernelmodel import LINUX_6_1, Memory, Moment, Record
@@ -27,12 +30,44 @@ from tests.kernelmodel.fetch import Definition, fetch, parse_definition, print_r
 from tests.kernelmodel.filter import Filter
 from tests.unit.compiling import compile_plan
 
-_SKB, _DATA, _DEVICE, _NAME = 0xFFFF_8880_0000_1000, 0xFFFF_8880_0000_2000, 0xFFFF_8880_0000_3000, 0xFFFF_8880_0000_4000
-_NO_POINTERS = (0, 8, 0x7FFF_0000_1000, 0xDEAD_0000_0000_0100, 2**64 - 2, 2**64 - 4095)
+
+@dataclass(frozen=True, slots=True)
+class _Arch:
+    """A machine as we know it and as the model does, where its kernel's memory is, and what leads nowhere there."""
+
+    machine: Machine
+    model: kernelmodel.Machine
+    base: int
+    no_pointers: tuple[int, ...]
+    parameters: tuple[str, ...]
+
+    @property
+    def order(self) -> str:
+        """The byte order as struct writes it."""
+        return "<" if self.machine.byteorder == "little" else ">"
+
+
+_LITTLE = _Arch(
+    X86_64,
+    kernelmodel.X86_64,
+    0xFFFF_8880_0000_0000,
+    (0, 8, 0x7FFF_0000_1000, 0xDEAD_0000_0000_0100, 2**64 - 2, 2**64 - 4095),
+    ("di", "si", "dx"),
+)
+# On s390x the kernel's addresses are low ones, and a process's the same: nobody can tell them apart.
+_BIG = _Arch(
+    MACHINES["s390x"],
+    kernelmodel.Machine("big", frozenset(f"r{n}" for n in range(16)), (), None, "r2", 0, 64),
+    0x1_0000_0000,
+    (0, 8, 0xDEAD_0000_0000_0100, 2**64 - 2, 2**64 - 4095),
+    ("r2", "r3", "r4"),
+)
+_ARCHES = pytest.mark.parametrize("arch", [_LITTLE, _BIG], ids=["x86_64", "s390x"])
+_SKB, _DATA, _DEVICE, _NAME = 0x1000, 0x2000, 0x3000, 0x4000
 
 
 @cache
-def _btf() -> bytes:
+def _btf(byteorder: str) -> bytes:
     """A packet's header with a field of each width, a buffer that leads to it, and a device behind another pointer."""
     return write(
         typedef("u8", "unsigned char"),
@@ -68,13 +103,15 @@ def _btf() -> bytes:
             "buffer", 64, ("length", "u32", 0), ("packet", "struct packet *", 8), ("device", "struct device *", 16)
         ),
         function("probed", "int", ("buffer", "struct buffer *"), ("number", "int"), ("port", "__be16")),
+        byteorder=byteorder,
     ).data
 
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """What the probe finds. A pointer of `_NO_POINTERS` leads nowhere."""
+    """What the probe finds. Pointers are offsets from the kernel's memory, or negative: one that leads nowhere."""
 
+    arch: _Arch
     header: bytes
     length: int
     index: int
@@ -89,25 +126,35 @@ class _Scene:
     alias: int
     stale: bytes
 
+    def pointer(self, place: int) -> int:
+        """The address that a pointer is."""
+        return self.arch.base + place if place >= 0 else self.arch.no_pointers[~place % len(self.arch.no_pointers)]
+
     def moment(self) -> Moment:
         """The registers and the memory."""
-        device = struct.pack("<ii16sQb", self.index, self.state, self.name, self.alias, self.small).ljust(64, b"\0")
+        order = self.arch.order
+        alias = self.pointer(self.alias)
+        device = struct.pack(f"{order}ii16sQb", self.index, self.state, self.name, alias, self.small).ljust(64, b"\0")
+        packet, place = self.pointer(self.packet), self.pointer(self.device)
         memory = {
-            _SKB: struct.pack("<IxxxxQQ", self.length, self.packet, self.device).ljust(64, b"\0"),
+            _SKB: struct.pack(f"{order}IxxxxQQ", self.length, packet, place).ljust(64, b"\0"),
             _DATA: self.header.ljust(64, b"\0"),
             _DEVICE: device,
             _NAME: self.name + b"\0",
         }
-        registers = {"di": self.buffer, "si": self.number & 2**64 - 1, "dx": self.port, "sp": _SKB}
-        return Moment(registers, Memory.of(memory), comm="task")
+        contents = {self.arch.base + place: data for place, data in memory.items()}
+        values = (self.pointer(self.buffer), self.number & 2**64 - 1, self.port)
+        registers = dict(zip(self.arch.parameters, values, strict=True))
+        return Moment(registers, Memory.of(contents), comm="task", machine=self.arch.model)
 
 
 def _pointers(good: int) -> st.SearchStrategy[int]:
-    return st.one_of(st.just(good), st.just(good), st.just(good), st.sampled_from(_NO_POINTERS))
+    return st.one_of(st.just(good), st.just(good), st.just(good), st.integers(-6, -1))
 
 
 _NAMES = st.text("ab*?[]!7", min_size=0, max_size=6).map(str.encode)
-_SCENES = st.builds(
+_SCENES = partial(
+    st.builds,
     _Scene,
     header=st.binary(min_size=37, max_size=37),
     length=st.integers(0, 2**32 - 1),
@@ -150,7 +197,8 @@ def _bits(first: int, width: int, is_signed: bool) -> Callable[[_Scene], _Value]
     def true(scene: _Scene) -> _Value:
         if (scene.buffer, scene.packet) != (_SKB, _DATA):
             return None
-        value = scene.header[36] >> first & (1 << width) - 1
+        shift = first if scene.arch is _LITTLE else 8 - first - width  # big-endian C counts from the top
+        value = scene.header[36] >> shift & (1 << width) - 1
         return value - (1 << width) if is_signed and value >> width - 1 else value
 
     return true
@@ -158,6 +206,11 @@ def _bits(first: int, width: int, is_signed: bool) -> Callable[[_Scene], _Value]
 
 def _of_device(name: str) -> Callable[[_Scene], _Value]:
     return lambda scene: getattr(scene, name) if (scene.buffer, scene.device) == (_SKB, _DEVICE) else None
+
+
+def _port(scene: _Scene) -> _Value:
+    """A register holds the bytes as a number of this machine's."""
+    return int.from_bytes(scene.port.to_bytes(2, scene.arch.machine.byteorder), "big")
 
 
 def _alias(scene: _Scene) -> _Value:
@@ -169,7 +222,7 @@ _FIELDS = (
     _Field("b32_a", "buffer->packet->address", "number", 4, _in_packet(8, 4)),
     _Field("b16_p", "buffer->packet->port", "number", 2, _in_packet(6, 2)),
     _Field("b64_s", "buffer->packet->sequence", "number", 8, _in_packet(12, 8)),
-    _Field("B16_r", "port", "number", 2, lambda scene: int.from_bytes(scene.port.to_bytes(2, "little"), "big")),
+    _Field("B16_r", "port", "number", 2, _port),
     _Field("ip6_a", "buffer->packet->address6", "ip6", 16, _in_packet(20, 16)),
     _Field("mac_a", "buffer->packet->mac", "mac", 6, _in_packet(0, 6)),
     _Field("low", "buffer->packet->low", "plain", 0, _bits(0, 3, False)),
@@ -314,21 +367,26 @@ def _arguments() -> str:
     return " ".join(f"{field.name}={field.written}" for field in _FIELDS)
 
 
+def _compiled(arch: _Arch, probe: str) -> Plan:
+    return compile_plan(_btf(arch.machine.byteorder), probe, machine=arch.machine)
+
+
 def _ran(plan: Plan, scene: _Scene) -> tuple[Definition, Record]:
     text = next(step.text for step in plan.steps if step.path == KPROBE_EVENTS)
-    definition = parse_definition(text, LINUX_6_1)
+    definition = parse_definition(text, LINUX_6_1, scene.arch.model)
     return definition, fetch(definition, scene.moment(), scene.stale)
 
 
 _settings = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@_ARCHES
 @_settings
 @given(data=st.data())
-def test_a_filter_lets_through_what_it_says(data: st.DataObject) -> None:
-    scene = data.draw(_SCENES)
+def test_a_filter_lets_through_what_it_says(arch: _Arch, data: st.DataObject) -> None:
+    scene = data.draw(_SCENES(arch=st.just(arch)))
     condition = data.draw(_conditions(scene))
-    plan = compile_plan(_btf(), f"p probed {_arguments()} f:{condition.text}")
+    plan = _compiled(arch, f"p probed {_arguments()} f:{condition.text}")
     definition, record = _ran(plan, scene)
     text = next(step.text for step in plan.steps if step.path.endswith("/filter"))
     matches = Filter(text, definition.fields, LINUX_6_1).matches(record)
@@ -347,13 +405,15 @@ def _shown(field: _Field, value: _Value) -> str:
     return hex(value) if field.name.startswith("B") else str(value)
 
 
+@_ARCHES
 @_settings
-@given(scene=_SCENES)
-def test_a_value_is_shown_as_it_is(scene: _Scene) -> None:
-    plan = compile_plan(_btf(), f"p probed {_arguments()}")
+@given(data=st.data())
+def test_a_value_is_shown_as_it_is(arch: _Arch, data: st.DataObject) -> None:
+    scene = data.draw(_SCENES(arch=st.just(arch)))
+    plan = _compiled(arch, f"p probed {_arguments()}")
     definition, record = _ran(plan, scene)
     line = f"{'task':>16}-{1:<7} [000] ..... {1:>5}.000000: f0: (probed+0x0/0x10){print_record(definition, record)}\n"
     (event,) = make_decoder(plan)(line.encode("latin-1"))
     assert isinstance(event, Event)
-    shown = make_formatter("little", plain)(event).partition("(probed+0x0/0x10) ")[2]
+    shown = make_formatter(arch.machine.byteorder, plain)(event).partition("(probed+0x0/0x10) ")[2]
     assert shown == " ".join(f"{field.name}={_shown(field, field.true(scene))}" for field in _FIELDS)

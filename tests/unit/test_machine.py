@@ -426,6 +426,7 @@ def test_a_struct_returned_in_memory_takes_a_register(name: str, result: str, fe
         struct("large", 24, ("words", "long[3]", 0)),
         struct("pair", 16, ("words", "long[2]", 0)),
         function("f", result, ("a", "int")),
+        byteorder=MACHINES[name].byteorder,
     )
     plan = compile_plan(kernel.data, "p f a=a", machine=MACHINES[name])
     assert plan.steps[0].text == f"p:surftrace/f0 f {fetch}"
