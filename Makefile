@@ -2,8 +2,10 @@
 
 PYTHON ?= python3
 VENV := .venv/bin
+# How many times as many examples `make fuzz` draws as `make test`.
+FUZZ ?= 45
 
-.PHONY: help demo test lint format grammar bench clean packages environment
+.PHONY: help demo test lint format grammar bench fuzz clean packages environment
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -31,6 +33,9 @@ grammar: environment ## make the parser's tables anew after a change of grammar/
 bench: environment ## measure: compiling, beside perf probe; what guards cost a hit
 	$(VENV)/python -m tests.bench
 	$(VENV)/python -m tests.bench.guards
+
+fuzz: environment ## draw many more probes and damaged files than make test does: 10 minutes, FUZZ=200 for longer
+	SURFTRACE_FUZZ_FACTOR=$(FUZZ) $(VENV)/pytest -n 2 --dist worksteal tests/fuzz tests/btf/test_damage.py
 
 clean: ## remove what these commands made, but for the cache folder
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""README and man page: every command in them compiles, every option is described, troff has nothing to complain of."""
+"""README and man pages: every command in them compiles, every option is described, troff has no complaint."""
 
 import re
 import shlex
@@ -15,13 +15,14 @@ from tests.kernel import images
 
 ROOT = Path(__file__).parent.parent
 MAN = ROOT / "man/surftrace.8"
+LANGUAGE = ROOT / "man/surftrace-probes.7"
 README = ROOT / "README.md"
 
-# groff_char(7): the escapes that the page uses for characters of a command.
+# groff_char(7): the escapes that the pages use for characters of a command.
 _TROFF = {r"\-": "-", r"\(aq": "'", r"\(ti": "~", r"\e": "\\", r"\&": ""}
 
 
-def _plain(troff: str) -> str:
+def plain(troff: str) -> str:
     """Return the text of a line with its fonts taken away."""
     text = re.sub(r"\\f(?:[BIRP]|\[\w*\])", "", troff)
     return re.sub("|".join(map(re.escape, _TROFF)), lambda escape: _TROFF[escape[0]], text)
@@ -32,7 +33,7 @@ def _blocks(path: Path) -> list[str]:
     text = path.read_text()
     if path.suffix == ".md":
         return re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [_plain(block) for block in re.findall(r"^\.EX\n(.*?)^\.EE$", text, re.MULTILINE | re.DOTALL)]
+    return [plain(block) for block in re.findall(r"^\.EX\n(.*?)^\.EE$", text, re.MULTILINE | re.DOTALL)]
 
 
 def _commands(block: str) -> Iterator[list[str]]:
@@ -55,14 +56,14 @@ def _is_open(line: str) -> bool:
 
 
 def _saved_scripts(path: Path) -> dict[str, str]:
-    """Return the probe files that a page shows, by name: a block that begins with `# FILE: NAME`."""
-    found = (re.match(r"# FILE: (\S+)\n", block) for block in _blocks(path))
+    """Return the probe files that a page shows, by name: a block with a line `# FILE: NAME`."""
+    found = (re.search(r"^# FILE: (\S+)$", block, re.MULTILINE) for block in _blocks(path))
     return {match[1]: match.string for match in found if match}
 
 
 _EXAMPLES = [
     pytest.param(path, command, id=f"{path.name} {shlex.join(command)}")
-    for path in (README, MAN)
+    for path in (README, MAN, LANGUAGE)
     for block in _blocks(path)
     for command in _commands(block)
 ]
@@ -87,7 +88,7 @@ def test_an_example_compiles(
     assert is_script or shown.out.startswith("p " if is_explained else "mkdir ")
 
 
-@pytest.mark.parametrize("path", [README, MAN], ids=["README.md", "surftrace.8"])
+@pytest.mark.parametrize("path", [README, MAN, LANGUAGE], ids=lambda path: path.name)
 def test_a_page_has_examples(path: Path) -> None:
     assert sum(example.values[0] == path for example in _EXAMPLES) >= 8
 
@@ -105,11 +106,12 @@ def test_the_man_page_has_exactly_the_options_of_the_parser(
     helped = re.findall(r"^  (-.*?)(?:  |$)", capsys.readouterr().out, re.MULTILINE)
     section = MAN.read_text().partition("\n.SH OPTIONS\n")[2].partition("\n.SH ")[0]
     described = re.findall(r"^\.TP\n\.\w+ (.*)$", section, re.MULTILINE)
-    assert [_options(_plain(text)) for text in described] == [_options(text) for text in helped]
+    assert [_options(plain(text)) for text in described] == [_options(text) for text in helped]
 
 
-def test_the_man_page_has_the_version_of_the_package() -> None:
-    title = next(line for line in MAN.read_text().splitlines() if line.startswith(".TH "))
+@pytest.mark.parametrize("path", [MAN, LANGUAGE], ids=lambda path: path.name)
+def test_a_man_page_has_the_version_of_the_package(path: Path) -> None:
+    title = next(line for line in path.read_text().splitlines() if line.startswith(".TH "))
     assert shlex.split(title)[4] == f"surftrace {__version__}"
 
 
@@ -118,9 +120,18 @@ def test_the_changelog_begins_with_the_version_of_the_package() -> None:
     assert versions[0] == __version__
 
 
-def test_the_man_page_has_no_warnings() -> None:
+def test_man_pages_are_installed() -> None:
+    """setup.cfg names each page for its section, and nothing else."""
+    section = (ROOT / "setup.cfg").read_text().partition("[options.data_files]\n")[2].partition("\n\n")[0]
+    installed = dict(line.split(" = ") for line in section.splitlines())
+    pages = sorted((ROOT / "man").iterdir())
+    assert installed == {f"share/man/man{page.suffix[1:]}": f"man/{page.name}" for page in pages}
+
+
+@pytest.mark.parametrize("path", [MAN, LANGUAGE], ids=lambda path: path.name)
+def test_a_man_page_has_no_warnings(path: Path) -> None:
     checked = subprocess.run(
-        ["mandoc", "-T", "lint", "-W", "warning", MAN],
+        ["mandoc", "-T", "lint", "-W", "warning", path],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

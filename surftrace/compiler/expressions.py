@@ -309,6 +309,8 @@ def _slice(expr: syntax.Slice, scope: Scope) -> Value:
     count = expr.stop - expr.start
     if count < 1:
         raise scope.fail(expr.bounds_span, "a slice [A:B] holds the elements from A up to the one before B: none here")
+    if expr.stop >= 1 << 32:  # more than drgn takes, too
+        raise scope.fail(expr.bounds_span, "no array is that long")
     if length and expr.stop > length:
         raise scope.fail(expr.bounds_span, f"the array has {length} elements: the last slice ends at {length}")
     assert start.type is not None

@@ -99,7 +99,7 @@ def _start(expr: Expr) -> str:
         case syntax.Name(name) | syntax.Variable(name):
             return name
         case syntax.Symbol(name, byte_offset):
-            return f"@{name}{f'{byte_offset:+#x}' if byte_offset else ''}"
+            return f"@{name}{_plus(byte_offset)}"
         case syntax.Address(address):
             return f"@{address:#x}"
         case _:
@@ -121,4 +121,5 @@ def _in_module(module: str, name: str) -> str:
 
 
 def _plus(byte_offset: int) -> str:
-    return f"+{byte_offset:#x}" if byte_offset else ""
+    # A number has 16 hexadecimal digits at most, and 20 decimal ones.
+    return f"{byte_offset:+{'#x' if abs(byte_offset) < 1 << 64 else 'd'}}" if byte_offset else ""

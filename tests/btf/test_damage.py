@@ -93,9 +93,7 @@ def test_truncated_anywhere(data: bytes) -> None:
         assert exercise(data[:size])
 
 
-@pytest.mark.parametrize(
-    ("byteorder", "change"), [("little", 0x01), ("little", 0x80), ("little", 0x14), ("big", 0xFF), ("big", 0x03)]
-)
+@pytest.mark.parametrize(("byteorder", "change"), [("little", 0x01), ("little", 0x80), ("big", 0xFF)])
 def test_one_byte_changed_anywhere(byteorder: str, change: int) -> None:
     data = bytearray(KERNELS[byteorder])
     for index in range(len(data)):

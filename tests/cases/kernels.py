@@ -2,8 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from struct import pack
 
-from tests.btfwriter import Declaration, boolean, enum, forward, function, struct, typedef, union, write
+from surftrace.btf.format import Kind
+from tests.btfwriter import (
+    Declaration,
+    boolean,
+    enum,
+    forward,
+    function,
+    pointer,
+    prototype,
+    qualified,
+    struct,
+    type_tag,
+    typedef,
+    union,
+    write,
+)
 
 _INTEGERS: tuple[Declaration, ...] = (
     typedef("u8", "unsigned char"),
@@ -129,13 +145,155 @@ def shapes() -> bytes:
     ).data
 
 
-_KERNELS: dict[str, Callable[[], bytes]] = {"4.19": v4_19, "shapes": shapes}
+_IPV6: tuple[Declaration, ...] = (
+    struct("in6_addr", 16, ("in6_u", union(None, 16, ("u6_addr8", "__u8[16]", 0), ("u6_addr32", "__be32[4]", 0)), 0)),
+    struct(
+        "ipv6hdr",
+        40,
+        ("priority", "__u8", 0, 0, 4),
+        ("version", "__u8", 0, 4, 4),
+        ("payload_len", "__be16", 4),
+        ("nexthdr", "__u8", 6),
+        ("hop_limit", "__u8", 7),
+        ("saddr", "struct in6_addr", 8),
+        ("daddr", "struct in6_addr", 24),
+    ),
+    struct("icmp6hdr", 8, ("icmp6_type", "__u8", 0), ("icmp6_code", "__u8", 1)),
+    struct("vlan_hdr", 4, ("h_vlan_TCI", "__be16", 0), ("h_vlan_encapsulated_proto", "__be16", 2)),
+    struct("arphdr", 8, ("ar_hrd", "__be16", 0), ("ar_pro", "__be16", 2), ("ar_op", "__be16", 6)),
+    struct("sctphdr", 12, ("source", "__be16", 0), ("dest", "__be16", 2), ("vtag", "__be32", 4)),
+)
+
+_EVENTS: tuple[Declaration, ...] = (
+    struct("trace_entry", 8, ("type", "unsigned short", 0), ("flags", "unsigned char", 2), ("pid", "int", 4)),
+    struct(
+        "trace_event_raw_sched_switch",
+        64,
+        ("ent", "struct trace_entry", 0),
+        ("prev_comm", "char[16]", 8),
+        ("prev_pid", "int", 24),
+        ("prev_state", "long", 32),
+        ("next_comm", "char[16]", 40),
+        ("next_pid", "int", 56),
+        ("__data", "char[0]", 64),
+    ),
+    struct(
+        "trace_event_raw_kfree_skb",
+        40,
+        ("ent", "struct trace_entry", 0),
+        ("skbaddr", "void *", 8),
+        ("location", "void *", 16),
+        ("protocol", "unsigned short", 24),
+        ("__data", "char[0]", 40),
+    ),
+    struct(
+        "trace_event_raw_sched_process_exec",
+        20,
+        ("ent", "struct trace_entry", 0),
+        ("__data_loc_filename", "u32", 8),
+        ("pid", "int", 12),
+        ("__data", "char[0]", 20),
+    ),
+)
+
+
+def network() -> bytes:
+    """The layout of Linux 6.1 on x86-64, as far as packets, sockets, a process's memory and events are asked for."""
+    return write(
+        *_INTEGERS,
+        typedef("__be64", "u64"),
+        *_HEADERS,
+        *_IPV6,
+        *_EVENTS,
+        enum(None, TCP_ESTABLISHED=1, TCP_SYN_SENT=2, TCP_LISTEN=10),
+        enum(None, IPPROTO_TCP=6, IPPROTO_UDP=17),
+        struct("list_head", 16, ("next", "struct list_head *", 0), ("prev", "struct list_head *", 8)),
+        struct(
+            "sock_common",
+            136,
+            ("skc_daddr", "__be32", 0),
+            ("skc_rcv_saddr", "__be32", 4),
+            ("skc_dport", "__be16", 12),
+            ("skc_family", "unsigned short", 16),
+            ("skc_state", "volatile unsigned char", 18),
+            ("skc_v6_daddr", "struct in6_addr", 56),
+        ),
+        struct("sock", 760, ("__sk_common", "struct sock_common", 0), ("sk_type", "u16", 528)),
+        struct("net_device", 2496, ("name", "char[16]", 0), ("perm_addr", "unsigned char[32]", 864)),
+        struct(
+            "sk_buff",
+            232,
+            ("dev", "struct net_device *", 16),
+            ("sk", "struct sock *", 24),
+            ("cb", "char[48]", 40),
+            ("destructor", pointer(prototype("void", ("skb", "struct sk_buff *"))), 96),
+            ("len", "unsigned int", 112),
+            ("ip_summed", "__u8", 128, 1, 2),
+            ("protocol", "__be16", 180),
+            ("data", "unsigned char *", 208),
+            ("tag", "__be64", 224),
+        ),
+        struct("napi_struct", 400, ("poll_list", "struct list_head", 0), ("gro_list", "struct list_head", 344)),
+        struct("open_how", 24, ("flags", "u64", 0), ("mode", "u64", 8)),
+        forward("net"),
+        function("ip_output", "int", ("net", "struct net *"), ("sk", "struct sock *"), ("skb", "struct sk_buff *")),
+        function("ip6_output", "int", ("net", "struct net *"), ("sk", "struct sock *"), ("skb", "struct sk_buff *")),
+        function(
+            "dev_hard_start_xmit", "struct sk_buff *", ("first", "struct sk_buff *"), ("dev", "struct net_device *")
+        ),
+        function("tcp_v4_rcv", "int", ("skb", "struct sk_buff *")),
+        function("tcp_v4_connect", "int", ("sk", "struct sock *"), ("addr_len", "int")),
+        function("list_sort", "void", ("head", "struct list_head *")),
+        function("sock_wfree", "void", ("skb", "struct sk_buff *")),
+        function(
+            "do_sys_openat2",
+            "long",
+            ("dfd", "int"),
+            ("filename", pointer(qualified(Kind.CONST, type_tag("user", "char")))),
+            ("how", "struct open_how *"),
+        ),
+    ).data
+
+
+_KERNELS: dict[str, Callable[[], bytes]] = {"4.19": v4_19, "shapes": shapes, "network": network}
+
+
+def program() -> bytes:
+    """A program of x86-64 with a function `func` of 32 bytes at 0x1000 of its file, and a variable `counter`.
+
+    System V ABI, chapter 4 and 5: ELF header, program header, sections.
+    """
+    names = b"\0.text\0.symtab\0.strtab\0.shstrtab\0"
+    strings = b"\0func\0counter\0"
+    code_start, code = 0x1000, bytes(0x40)
+    symbols = bytes(24) + pack("<IBBHQQ", 1, 0x12, 0, 1, 0x400000 + code_start, 32)
+    symbols += pack("<IBBHQQ", 6, 0x11, 0, 0xFFF1, 0x500000, 4)
+    bodies = (code, symbols, strings, names)
+    starts = [code_start + sum(len(body) for body in bodies[:index]) for index in range(len(bodies))]
+    # name, type, flags, address, link, info, alignment, size of an entry
+    heads = (
+        (1, 1, 6, 0x400000 + code_start, 0, 0, 16, 0),
+        (7, 2, 0, 0, 3, 1, 8, 24),
+        (15, 3, 0, 0, 0, 0, 1, 0),
+        (23, 3, 0, 0, 0, 0, 1, 0),
+    )
+    table = bytes(64)
+    for (name, kind, flags, address, *rest), start, body in zip(heads, starts, bodies, strict=True):
+        table += pack("<IIQQQQIIQQ", name, kind, flags, address, start, len(body), *rest)
+    end = starts[-1] + len(names)
+    header = b"\x7fELF\2\1\1".ljust(16, b"\0")
+    header += pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x400000 + code_start, 64, end, 0, 64, 56, 1, 64, 5, 4)
+    header += pack("<IIQQQQQQ", 1, 5, 0, 0x400000, 0x400000, code_start + len(code), code_start + len(code), 0x1000)
+    return header.ljust(code_start, b"\0") + b"".join(bodies) + table
 
 
 def write_kernels(folder: Path) -> dict[str, Path]:
-    """The path of each kernel's BTF file, written into the folder."""
+    """The path of each kernel's BTF file, written into the folder, and of a program in it: `tuprobe`."""
     paths = {}
     for name, build in _KERNELS.items():
         paths[name] = folder / f"{name}.btf"
         paths[name].write_bytes(build())
+    paths["tuprobe"] = folder / "tuprobe"
+    paths["tuprobe"].write_bytes(program())
+    paths["tuprobe"].chmod(0o755)
     return paths

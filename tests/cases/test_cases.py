@@ -1,5 +1,6 @@
 """Every golden case gives what its file says; `pytest tests/cases --update-cases` writes what is seen into it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def test_case(
 ) -> None:
     monkeypatch.chdir(_FOLDER)
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("PATH", str(kernels["tuprobe"].parent), prepend=os.pathsep)
     status = main([*_argv(case, kernels), "-a", "x86_64"] if "-a" not in case.argv else _argv(case, kernels))
     stdout, stderr = capsys.readouterr()
     seen = replace(case, stdout=_without_paths(stdout, kernels), stderr=_without_paths(stderr, kernels), status=status)
