@@ -21,12 +21,11 @@ import pytest
 
 from surftrace.compiler.arguments import MAX_NAME, RESERVED_NAMES
 from surftrace.compiler.contents import MAX_ARGUMENTS
-from surftrace.compiler.fetch import MAX_DEREFERENCES, MAX_FETCH_LENGTH, MAX_SYMBOL_DEREFERENCES
+from surftrace.compiler.fetch import MAX_ARRAY, MAX_DEREFERENCES, MAX_FETCH_LENGTH, MAX_SYMBOL_DEREFERENCES
 from surftrace.compiler.filters import MAX_STRING
 from surftrace.compiler.headers import DATA_MEMBERS, HEADERS, LAYERS, HeaderError, header_offset
 from surftrace.compiler.places import MAX_MATCHES
 from surftrace.compiler.plan import MAX_COMMAND
-from surftrace.compiler.reading import MAX_ARRAY
 from surftrace.compiler.values import PREFIXES
 from surftrace.kernel.features import Feature
 from surftrace.lang.build import MAX_NESTING

@@ -164,9 +164,12 @@ class _Contents:
     def _function(self, name: str) -> int | str | None:
         """A function as the kernel's filter compares a pointer with it: by its name, or by its address."""
         symbols = self.scope.symbols
-        found = symbols.named(name) if symbols is not None else []
-        if symbols is not None and len({symbol.address for symbol in found}) != 1:
+        if symbols is None:
+            is_known = self.scope.types.function(name) is not None
+            return name if is_known and self.scope.features().has(Feature.FUNCTION_FILTER) else None
+        found = symbols.named(name)
+        if len({symbol.address for symbol in found}) != 1:
             return None
         if self.scope.features().has(Feature.FUNCTION_FILTER):
             return name
-        return found[0].address or None if found else None
+        return found[0].address or None if symbols.is_running else None

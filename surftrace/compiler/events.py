@@ -103,7 +103,7 @@ def _operands(fields: Iterable[EventField]) -> dict[str, Operand]:
         if field.is_string:
             operands[field.name] = Text()
         elif field.is_number:
-            operands[field.name] = Number(field.size * 8, field.is_signed)
+            operands[field.name] = Number(field.size * 8, field.is_signed, is_code=True)
         else:
             operands[field.name] = Opaque(f"a {field.type}")
     return operands

@@ -7,6 +7,7 @@ from drgn import TypeKind
 
 from surftrace.compiler.casts import address_of, container_of, converted, taken_as
 from surftrace.compiler.chain import Value
+from surftrace.compiler.fetch import MAX_ARRAY
 from surftrace.compiler.packets import check_complete, is_packet_data, packet_data, packet_member, placed
 from surftrace.compiler.scope import Scope, listed
 from surftrace.kernel.features import Feature
@@ -311,6 +312,8 @@ def _slice(expr: syntax.Slice, scope: Scope) -> Value:
         raise scope.fail(expr.bounds_span, "a slice [A:B] holds the elements from A up to the one before B: none here")
     if expr.stop >= 1 << 32:  # more than drgn takes, too
         raise scope.fail(expr.bounds_span, "no array is that long")
+    if count > MAX_ARRAY:
+        raise scope.fail(expr.bounds_span, f"the kernel fetches {MAX_ARRAY} elements at most, these are {count}")
     if length and expr.stop > length:
         raise scope.fail(expr.bounds_span, f"the array has {length} elements: the last slice ends at {length}")
     assert start.type is not None

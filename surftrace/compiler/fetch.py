@@ -7,6 +7,8 @@ MAX_FETCH_LENGTH = 63
 # Nested dereferences the kernel accepts (FETCH_INSN_MAX is 16, of which store and end take two).
 MAX_DEREFERENCES = 14
 MAX_SYMBOL_DEREFERENCES = 12
+# Linux kernel/trace/trace_probe.h: MAX_ARRAY_LEN.
+MAX_ARRAY = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class _Resolver:
         if tree.operator not in _STRING_OPERATORS:
             raise self.fail(tree.operator_span, f"'{shown}' is a string: it compares with ==, != and ~")
         if not literal.quote:
-            hint = f'quote it: "{literal.text}"'
+            hint = f'quote it: "{literal.text}"' if literal.text != "NULL" else "compare the pointer: (u64)..."
             raise self.fail(literal.span, f"'{shown}' is a string, {literal.text} is none", hint)
         if len(literal.text.encode(errors="surrogateescape")) > MAX_STRING:
             raise self.fail(literal.span, f"the kernel compares strings of at most {MAX_STRING} bytes")
@@ -216,7 +216,8 @@ class _Resolver:
         literal, shown = tree.literal, print_expr(tree.left)
         if literal.quote:
             if _is_text(literal):
-                raise ValueError(f"'{shown}' is a number, not a string")
+                hint = f": a character is written '{literal.text}'" if len(literal.text) == 1 else ""
+                raise ValueError(f"'{shown}' is a number, not a string{hint}")
             if ord(literal.text) > 127:
                 raise ValueError(f"'{literal.text}' is more than one byte")
             return ord(literal.text)
@@ -230,7 +231,7 @@ class _Resolver:
         value_of_name = self.surroundings.enumerator(literal.text)
         if value_of_name is not None:
             return value_of_name
-        is_pointer = number.bits == 64 and not number.is_signed and not number.is_bit_field
+        is_pointer = number.is_code and number.bits == 64 and not number.is_signed
         function = self.surroundings.function(literal.text) if is_pointer else None
         if function is None:
             raise ValueError(f"'{literal.text}' is not a number, nor the name of one")

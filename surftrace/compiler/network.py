@@ -11,7 +11,7 @@ from surftrace.compiler.reading import Reading
 from surftrace.compiler.scope import Scope
 from surftrace.compiler.values import NETWORK_ORDER_TYPES, Prefix, prefix_of
 from surftrace.kernel.features import Feature
-from surftrace.kernel.types import Type, a_spelled, size_of, sole_scalar, spelled, underlying
+from surftrace.kernel.types import Type, a_spelled, is_char, size_of, sole_scalar, spelled, underlying
 from surftrace.lang import syntax
 from surftrace.lang.source import Diagnostic, Span
 
@@ -49,6 +49,9 @@ def prefix_of_comparison(value: Value, literal: syntax.Literal) -> Prefix | None
     if value.type is None or value.bits is not None or value.is_address or literal.quote:
         return None
     size = size_of(value.type)
+    bare = underlying(value.type)
+    if bare.kind == TypeKind.ARRAY and is_char(bare.type):
+        return None
     if value.is_memory and size in (6, 16) and ":" in literal.text:
         return prefix_of("ip6_" if size == 16 else "mac_")
     if size == 4 and _IPV4.fullmatch(literal.text):

@@ -13,7 +13,7 @@ class Number:
 
     `fetch` is what the field is fetched by, where parts of it can be fetched too; `enumerators` are the names of its
     values; `addend` is what is still to be added to the field for the value that was asked for. `has_bits`: it compares
-    with & as well.
+    with & as well. `is_code`: it may be the address of a function.
     """
 
     bits: int
@@ -24,6 +24,7 @@ class Number:
     enumerators: tuple[tuple[int, str], ...] = ()
     addend: int = 0
     has_bits: bool = True
+    is_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The name of a function in, the kernel's symbol for it out: renamed by the compiler, twice there, or not at all."""
 
-from collections.abc import Iterator
+from collections import Counter
+from dataclasses import replace
 
 from surftrace.compiler.scope import listed
 from surftrace.kernel.symbols import KernelSymbol, Symbols
@@ -20,7 +21,7 @@ def find_symbol(source: Source, function: FunctionTarget, symbols: Symbols) -> t
     if len(found) == 1:
         return found[0], []
     if found:
-        raise _ambiguous(source, function, found)
+        raise _ambiguous(source, function, found, symbols.is_running)
     clones = [clone for clone in symbols.clones(function.name) if function.module in ("", clone.module)]
     if len(clones) == 1:
         message = f"the compiler renamed {function.name}: tracing {clones[0].name}"
@@ -38,13 +39,13 @@ def find_symbol(source: Source, function: FunctionTarget, symbols: Symbols) -> t
     raise CompileError([Diagnostic(source, function.name_span, message, hints)])
 
 
-def _ambiguous(source: Source, function: FunctionTarget, found: list[KernelSymbol]) -> CompileError:
-    where = listed(symbol.module or "the kernel itself" for symbol in found)
+def _ambiguous(source: Source, function: FunctionTarget, found: list[KernelSymbol], is_running: bool) -> CompileError:
+    where = listed(dict.fromkeys(symbol.module or "the kernel itself" for symbol in found))
     message = f"{len(found)} functions have the name {function.name} (in {where}): which one is not clear"
     modules = sorted({symbol.module for symbol in found if symbol.module})
     addresses = [f"p {symbol.address:#x}" for symbol in found if symbol.address and not symbol.module]
     hints = [f"name the module: {' or '.join(f'{module}:{function.name}' for module in modules)}"] if modules else []
-    if len(addresses) > 1:
+    if addresses and is_running:
         hints.append(f"name the address: {' or '.join(addresses[:4])}")
     return CompileError([Diagnostic(source, function.name_span, message, tuple(hints))])
 
@@ -68,32 +69,23 @@ def unknown_function(source: Source, function: FunctionTarget, types: KernelType
     return Diagnostic(source, function.name_span, message, hints, "warning")
 
 
-def matches(source: Source, target: PatternTarget, on: Target) -> tuple[KernelSymbol, ...]:
-    """The functions that a glob means: those that the kernel lets itself trace, or that its types know."""
+def matches(source: Source, target: PatternTarget, on: Target) -> tuple[tuple[KernelSymbol, ...], tuple[str, ...]]:
+    """The functions that a glob means and that can be traced; and the names among them that are not one's alone."""
     symbols, traceable = on.kernel.symbols(), on.kernel.traceable()
-    if symbols is not None:
-        found = {symbol.name: symbol for symbol in _code(symbols, target)}
-    else:
+    if symbols is None:
         names = on.types(target.module).function_names()
-        listing = Symbols("".join(f"0 T {name}\n" for name in names).encode(errors="surrogateescape"))
-        named = (symbol.name for symbol in listing.matching(target.pattern))
-        found = {name: KernelSymbol(name, target.module, True) for name in named}
-    chosen = [symbol for name, symbol in sorted(found.items()) if traceable is None or name in traceable]
+        symbols = Symbols("".join(f"0 T {name}\n" for name in names).encode(errors="surrogateescape"))
+        found = [replace(symbol, module=target.module) for symbol in symbols.matching(target.pattern)]
+    else:
+        found = [symbol for symbol in symbols.matching(target.pattern) if target.module in ("", symbol.module)]
+    count = Counter(symbol.name for symbol in found)
+    known = sorted((symbol for symbol in found if traceable is None or symbol.name in traceable), key=lambda s: s.name)
+    chosen = tuple(symbol for symbol in known if count[symbol.name] == 1)
+    repeated = tuple(dict.fromkeys(symbol.name for symbol in known if count[symbol.name] > 1))
     if not chosen:
-        what = "no function that can be traced" if found else "no function"
+        what = "no function" if not found else "no function that can be traced" if not known else "no name of one alone"
         raise CompileError([Diagnostic(source, target.span, f"'{target.pattern}' matches {what} of this kernel")])
     if len(chosen) > MAX_MATCHES:
         message = f"'{target.pattern}' matches {len(chosen)} functions: at most {MAX_MATCHES} are traced at once"
         raise CompileError([Diagnostic(source, target.span, message)])
-    return tuple(chosen)
-
-
-def _code(symbols: Symbols, target: PatternTarget) -> Iterator[KernelSymbol]:
-    """The functions that match, but for the unlikely parts of others and for what has a name twice."""
-    seen: dict[str, int] = {}
-    found = []
-    for symbol in symbols.matching(target.pattern):
-        if target.module in ("", symbol.module):
-            seen[symbol.name] = seen.get(symbol.name, 0) + 1
-            found.append(symbol)
-    return (symbol for symbol in found if seen[symbol.name] == 1)
+    return chosen, repeated

@@ -98,6 +98,10 @@ class _UserTypes:
         """The kernel's types as a program."""
         return self.kernel_types().program
 
+    def function(self, name: str) -> Type | None:
+        """None: the kernel's functions mean nothing here."""
+        return None
+
     def named(self, text: str) -> Type:
         """The type of a C type name; TypeInfoError where neither C nor the kernel has it.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from drgn import TypeKind
 
 from surftrace.compiler.chain import Value
-from surftrace.compiler.fetch import Fetch
+from surftrace.compiler.fetch import MAX_ARRAY, Fetch
 from surftrace.compiler.operands import Number, Opaque, Operand, Text
 from surftrace.compiler.scope import Scope, listed
 from surftrace.kernel.features import Feature
@@ -25,9 +25,6 @@ from surftrace.kernel.types import (
 from surftrace.lang import syntax
 from surftrace.lang.source import Span
 from surftrace.lang.syntax import Format, Kind
-
-# Linux kernel/trace/trace_probe.h: MAX_ARRAY_LEN.
-MAX_ARRAY = 64
 
 _LETTERS = {Format.SIGNED: "s", Format.UNSIGNED: "u", Format.HEXADECIMAL: "x"}
 _KERNEL_TYPE = re.compile(r"(?:([usx])(8|16|32|64)|(char|u?string|symbol)|(b)(\d+)@(\d+)/(8|16|32|64))(?:\[(\d+)\])?")
@@ -99,8 +96,8 @@ def read_as(value: Value, kernel_type: syntax.FetchType, expr: syntax.Expr, scop
         raise scope.fail(kernel_type.span, "symbol is for addresses of the kernel: this is a program's")
     if word is not None:
         scope.require(Feature.SYMBOL if word == "symbol" else Feature.CHAR, kernel_type.span)
-        return Reading(fetch, Number(64, False) if word == "symbol" else Number(8, True))
-    return Reading(fetch, Number(int(bits), shown == "s", fetch=fetch))
+        return Reading(fetch, Number(64, False, is_code=True) if word == "symbol" else Number(8, True))
+    return Reading(fetch, Number(int(bits), shown == "s", fetch=fetch, is_code=True))
 
 
 def _no_such_type(kernel_type: syntax.FetchType, scope: Scope) -> Exception:
@@ -109,10 +106,7 @@ def _no_such_type(kernel_type: syntax.FetchType, scope: Scope) -> Exception:
         message = "the kernel's type symstr corrupts memory on many kernels"
         return scope.fail(kernel_type.span, message, "write :symbol, which shows the same")
     known = "u8 ... u64, s8 ... s64, x8 ... x64, char, string, ustring, symbol, b<width>@<offset>/<container>"
-    hints = (
-        f"its types are {known}, and TYPE[N] for arrays",
-        f"a C type is written before the value: ({kernel_type.text})x",
-    )
+    hints = (f"its types are {known}, and TYPE[N] for arrays",)
     return scope.fail(kernel_type.span, f"the kernel's probes have no type '{kernel_type.text}'", *hints)
 
 
@@ -168,7 +162,7 @@ def _scalar(value: Value, bare: Type, letter: Format | None, expr: syntax.Expr, 
     size = size_of(bare) or (4 if bare.kind == TypeKind.ENUM else 0)
     if size not in (1, 2, 4, 8):
         raise scope.fail(expr.span, f"{a_spelled(bare)} has {size} bytes: the kernel fetches 1, 2, 4 or 8")
-    reading = _number(value, size, letter, _shown(bare))
+    reading = _number(value, size, letter, _shown(bare), _is_code(bare))
     if bare.kind != TypeKind.ENUM or not isinstance(reading.operand, Number):
         return reading
     names = enumerators_of(bare)
@@ -189,10 +183,17 @@ def _shown(bare: Type) -> str:
             return "u"
 
 
-def _number(value: Value, size: int, letter: Format | None, default: str) -> Reading:
+def _is_code(bare: Type) -> bool:
+    """May this hold the address of a function?"""
+    if bare.kind == TypeKind.POINTER:
+        return underlying(bare.type).kind in (TypeKind.FUNCTION, TypeKind.VOID)
+    return bare.kind == TypeKind.INT and not bare.is_signed and size_of(bare) == 8
+
+
+def _number(value: Value, size: int, letter: Format | None, default: str, is_code: bool = True) -> Reading:
     shown = _LETTERS[letter] if letter is not None else default
     fetch = Fetch(value.base, value.byte_offsets, f"{shown}{size * 8}")
-    return Reading(fetch, Number(size * 8, shown == "s", fetch=fetch))
+    return Reading(fetch, Number(size * 8, shown == "s", fetch=fetch, is_code=is_code))
 
 
 def _bit_field(

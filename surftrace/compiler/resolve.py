@@ -118,14 +118,14 @@ class _Resolver:
 
     def pattern(self, pattern: PatternTarget) -> list[ResolvedProbe]:
         """A probe on each function that a glob matches; those that have not the arguments are left out, and counted."""
-        symbols = matches(self.probe.source, pattern, self.target)
+        symbols, repeated = matches(self.probe.source, pattern, self.target)
         found: list[ResolvedProbe] = []
         errors: dict[str, CompileError] = {}
         notes: list[Diagnostic] = []
         outer, self.warnings = self.warnings, notes
         for symbol in symbols:
             try:
-                probe = self.at(symbol, 0)
+                probe = self.at(symbol, 0, f"{symbol.module}:" if symbol.module else "")
             except CompileError as error:
                 errors[symbol.name] = error
             else:
@@ -134,10 +134,13 @@ class _Resolver:
         self.warnings.extend(dict.fromkeys(notes))
         if not found:
             raise next(iter(errors.values()))
+        span = self.probe.target.span
+        if repeated:
+            message = f"names that several functions have are left out: {listed(repeated, 4)}"
+            self.warnings.append(Diagnostic(self.probe.source, span, message, (), "warning"))
         if errors:
             message = f"{len(errors)} of {len(symbols)} functions are left out: {listed(errors, 4)}"
             reason = next(iter(errors.values())).diagnostics[0].message
-            span = self.probe.target.span
             self.warnings.append(Diagnostic(self.probe.source, span, message, (f"the first one: {reason}",), "warning"))
         return found
 

@@ -30,6 +30,10 @@ class Types(Protocol):
         """The program that has them."""
         ...
 
+    def function(self, name: str) -> Type | None:
+        """A function's prototype, or None."""
+        ...
+
     def named(self, text: str) -> Type:
         """The type of a C type name; TypeInfoError where there is none."""
         ...

@@ -41,9 +41,13 @@ class KernelSymbol:
 
 @dataclass(frozen=True, slots=True)
 class Symbols:
-    """The text of /proc/kallsyms (`ADDRESS TYPE NAME[\\t[MODULE]]` a line) or of System.map, searched as it is."""
+    """The text of /proc/kallsyms (`ADDRESS TYPE NAME[\\t[MODULE]]` a line) or of System.map, searched as it is.
+
+    `is_running`: it is of the kernel that runs, so that its addresses are true of it: each boot moves a kernel.
+    """
 
     text: bytes
+    is_running: bool = False
 
     def named(self, name: str) -> list[KernelSymbol]:
         """Every symbol of exactly this name."""
@@ -131,7 +135,7 @@ def _hints(text: bytes) -> list[str]:
 
 def traceable_functions(text: str) -> frozenset[str]:
     """The names in tracefs' available_filter_functions: `NAME` or `NAME [MODULE]` a line, one name on several lines."""
-    names = frozenset(line.split(maxsplit=1)[0] for line in text.splitlines() if line)
+    names = frozenset(line.split(maxsplit=1)[0] for line in text.splitlines() if line.strip())
     return frozenset(name for name in names if not name.startswith(_NO_NAME))
 
 

@@ -159,7 +159,8 @@ def spelled(type_: Type) -> str:
 def a_spelled(type_: Type) -> str:
     """The type as C spells it, after `a` or `an`."""
     text = spelled(type_)
-    return f"{'an' if text.lstrip('_')[0] in 'aeio' else 'a'} {text}"
+    bare = text.lstrip("_")
+    return f"{'an' if bare[0] in 'aeio' or bare.startswith('unsigned') else 'a'} {text}"
 
 
 def is_aggregate(type_: Type) -> bool:

@@ -61,7 +61,7 @@ class RunningKernel:
         if self._given_symbols is not None:
             return self._given_symbols
         try:
-            return Symbols(_KALLSYMS.read_bytes())
+            return Symbols(_KALLSYMS.read_bytes(), is_running=True)
         except OSError:
             return None
 
