@@ -15,8 +15,7 @@ from tests.kernel.guest import Guest
 _ONE = "p security_task_getscheduler pid=p->pid"
 _THREE = "p security_task_getscheduler users=p->mm->owner->mm->mm_users"
 _MANY = (
-    "p security_task_getscheduler pid=p->pid users=p->mm->mm_users owner=p->mm->owner->pid"
-    " exit=p->mm->owner->exit_code"
+    "p security_task_getscheduler pid=p->pid users=p->mm->mm_users owner=p->mm->owner->pid exit=p->mm->owner->exit_code"
 )
 
 _PROBES = {
