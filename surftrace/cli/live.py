@@ -1,9 +1,10 @@
 """A live trace: the plan applied, its echo lines shown, events printed as they come, the kernel left as it was."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 
 from surftrace.cli.options import Options
@@ -25,6 +26,8 @@ from surftrace.tracing.tracefs import Tracefs
 
 # After the signal that ends the trace, whoever reads has so long to take what was recorded before.
 _PATIENCE_S = 1.0
+# PIPE_BUF of pipe(7).
+_UNBLOCKED_BYTES = 4096
 
 
 def trace(
@@ -41,17 +44,18 @@ def trace(
             _report_refused(refused, plan, error_paint)
             blocks = read_pipe(pipe, noted, options.time_s, instance.stop_recording)
             records = (record for block in blocks for record in (*decode(block), None))
+            output = _Output(noted)
             try:
                 # Whoever reads the last of these lines knows that the trace is on.
-                _write("".join(f"{line}\n" for line in echo_lines(plan, str(tracefs.root))), noted)
-                _flush(noted)
+                output.write("".join(f"{line}\n" for line in echo_lines(plan, str(tracefs.root))))
+                output.flush()
                 for record in _counted(with_stacks(records) if options.has_stacks else records, options.count):
                     if record is None:
-                        _flush(noted)
+                        output.flush()
                         continue
                     if isinstance(record, Lost):
                         lost += record.count
-                    _write(f"{format_record(record)}\n", noted)
+                    output.write(f"{format_record(record)}\n")
             except Interrupted:
                 pass  # nobody reads what we write; the kernel is put in order all the same
     if lost:
@@ -71,31 +75,34 @@ def _report_refused(refused: Sequence[Diagnostic], plan: Plan, paint: Paint) -> 
         report_diagnostics((replace(refused[0], message=message, hints=hints, severity="warning"),), sys.stderr, paint)
 
 
-def _write(text: str, noted: Interruption) -> None:
-    with _ended_by_signal(noted):
-        sys.stdout.write(text)
+class _Output:
+    """Standard output, for a reader that may stop reading: that must not keep a signal from ending the trace."""
 
-
-def _flush(noted: Interruption) -> None:
-    with _ended_by_signal(noted):
+    def __init__(self, noted: Interruption) -> None:
+        self.noted = noted
+        self.descriptor = sys.stdout.fileno()
+        self.is_terminal = os.isatty(self.descriptor)
+        self.pending: list[str] = []
         sys.stdout.flush()
 
+    def write(self, text: str) -> None:
+        """Keep a text until the next flush."""
+        self.pending.append(text)
 
-@contextmanager
-def _ended_by_signal(noted: Interruption) -> Iterator[None]:
-    """Around a write to somebody who may have stopped reading: that must not keep a signal from ending the trace."""
-    if noted.signal is None:
-        try:
-            with noted.raising():
-                yield
-        except Interrupted:
-            # One that came as a write ended keeps nobody from what was recorded before it.
-            if not is_writable(sys.stdout.fileno(), 0):
-                raise
-    elif is_writable(sys.stdout.fileno(), _PATIENCE_S):
-        yield
-    else:
-        raise Interrupted
+    def flush(self) -> None:
+        """Write all that was kept. Interrupted where a signal has come and nobody takes it."""
+        text, self.pending = "".join(self.pending), []
+        data = memoryview(text.encode(sys.stdout.encoding, sys.stdout.errors or "backslashreplace"))
+        while data:
+            if self.noted.signal is not None and not is_writable(self.descriptor, _PATIENCE_S):
+                raise Interrupted
+            # A pipe with room takes so much without blocking; a terminal that was stopped (Ctrl-S) may take nothing.
+            with self.noted.raising() if self._may_block() else nullcontext():
+                written = os.write(self.descriptor, data[:_UNBLOCKED_BYTES])
+            data = data[written:]
+
+    def _may_block(self) -> bool:
+        return self.noted.signal is None and (self.is_terminal or not is_writable(self.descriptor, 0))
 
 
 def _counted(records: Iterator[Record | None], count: int | None) -> Iterator[Record | None]:
