@@ -33,29 +33,36 @@ if [ ! -w "$tracing/kprobe_events" ]; then
     echo "$0: cannot write $tracing/kprobe_events: run as root, on a kernel with kprobes and tracefs mounted" >&2
     exit 1
 fi
-reader=
-cleanup() {{
-    set +e
+# However often a signal comes, what was made is taken back whole: from the first on, the others are ignored.
+stop() {{
     trap '' INT TERM HUP
-    [ -z "$reader" ] || {{ kill "$reader"; wait "$reader"; }} 2> /dev/null
+    exit "$1"
+}}
+cleanup() {{
+    trap '' INT TERM HUP
+    {{ kill %1; wait; }} 2> /dev/null
 {undo}
     rmdir "$tracing/{instance_path}"
 }}
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
-if ! mkdir "$tracing/{instance_path}"; then
-    echo "$0: the instance {instance} exists: another trace runs, or one was killed" >&2
-    exit 1
+# Whether mkdir made the instance must be known before a signal may end the script.
+signal=
+trap 'signal=130' INT
+trap 'signal=143' TERM
+trap 'signal=129' HUP
+if ! (trap '' INT TERM HUP; mkdir "$tracing/{instance_path}"); then
+    [ -n "$signal" ] || echo "$0: the instance {instance} exists: another trace runs, or one was killed" >&2
+    exit "${{signal:-1}}"
 fi
 trap cleanup EXIT
+trap 'stop 130' INT
+trap 'stop 143' TERM
+trap 'stop 129' HUP
+[ -z "$signal" ] || stop "$signal"
 
-{show}set -e
-{steps}
+{show}{steps}
 {read} "$tracing/{instance_path}/trace_pipe" &
-reader=$!
-set +e
-wait "$reader"
+wait "$!"
+stop "$?"
 """
 
 
@@ -102,18 +109,19 @@ def shell_script(plan: Plan, comments: tuple[str, ...] = ()) -> str:
 def _script_step(step: Step, optional: set[str]) -> str:
     """A step of a script that ends where one fails; what the kernel may refuse does not count."""
     text = _echo(step, _script_path(step))
-    return f"{{ {text}; }} 2> /dev/null || :" if step.event in optional else text
+    return f"{{ {text}; }} 2> /dev/null" if step.event in optional else f"{text} || stop 1"
 
 
 def _show_event(event: TracedEvent) -> Iterator[str]:
     """The case of an event with hidden fields: they are cut off, and looked at where they are guards."""
     sentinels = [field for field in event.fields if field.is_sentinel]
     hidden = [field for field in event.fields if field.is_hidden and not field.is_sentinel]
-    if not hidden:
+    if not sentinels and not hidden:
         return
-    yield f'        *": {event.name}: ("*" {hidden[0].name}="*)'
-    yield f'            rest=" {hidden[0].name}=${{line##* {hidden[0].name}=}}"'
-    yield f"            line=${{line% {hidden[0].name}=*}}"
+    yield f'        *": {event.name}: ("*" {(hidden or sentinels)[0].name}="*)'
+    if hidden:
+        yield f'            rest=" {hidden[0].name}=${{line##* {hidden[0].name}=}}"'
+        yield f"            line=${{line% {hidden[0].name}=*}}"
     for field in sentinels:
         yield f"            line=${{line/ {field.name}=*([! ])/}}"
     for guard in hidden:

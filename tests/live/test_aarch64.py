@@ -145,7 +145,7 @@ def _tracing(guest: Guest, folder: Path, *probes: str) -> Iterator[Process]:
     script = path.read_text()
     guest.write(_SCRIPT, script)
     # tracing_on comes last; what happens from then on waits in the buffer for the reader.
-    switches = re.findall(r'^echo 1 > "\$tracing/(instances/\w+/tracing_on)"$', script, re.MULTILINE)
+    switches = re.findall(r'^echo 1 > "\$tracing/(instances/\w+/tracing_on)"', script, re.MULTILINE)
     assert len(switches) == 1
     process = guest.start(["bash", _SCRIPT])
     try:

@@ -299,6 +299,43 @@ def test_script_that_the_kernel_refuses_takes_all_back(guest: Guest) -> None:
     assert result.status == 1
 
 
+_STORM = """
+for n in $(seq 0 4 48); do
+    setsid /tmp/storm.sh > /dev/null 2> /tmp/storm.err &
+    script=$!
+    until kill -0 -- "-$script" 2> /dev/null; do :; done
+    sleep $(printf 0.%02d "$n")
+    for number in INT TERM HUP TERM; do
+        kill -s "$number" -- "-$script" 2> /dev/null
+    done
+    wait "$script"
+    case $? in 129 | 130 | 143) ;; *) echo "status $? after $n: $(cat /tmp/storm.err)" ;; esac
+    cd /sys/kernel/tracing
+    [ -z "$(cat kprobe_events; ls instances)" ] || echo "left after $n: $(cat kprobe_events; ls instances)"
+done
+"""
+
+
+@on_one_kernel
+def test_script_hit_by_many_signals_at_any_moment_takes_all_back(guest: Guest) -> None:
+    _surftrace(guest, "-o", "/tmp/storm.sh", HEADLINE).expect()
+    assert _sh(guest, _STORM).expect().stdout == ""
+
+
+@on_one_kernel
+def test_script_hides_the_constant_of_a_compared_string(guest: Guest) -> None:
+    _surftrace(guest, "-o", "/tmp/hidden.sh", f'{TASKS} f:comm=="sh"').expect()
+    script = guest.start(["/tmp/hidden.sh"])
+    for _ in range(20):
+        _sh(guest, "exec sh -c 'true & wait'")
+        if "comm=" in script.stdout:
+            break
+    script.wait_for('comm="sh"')
+    script.signal(signal.SIGTERM)
+    result = script.wait()
+    assert {line.partition(") ")[2] for line in result.stdout.splitlines()} == {'comm="sh"'}
+
+
 @on_one_kernel
 def test_reader_that_stops_reading_keeps_no_signal_from_ending(guest: Guest) -> None:
     # A pipe that stays open and is never read.
