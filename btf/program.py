@@ -72,6 +72,12 @@ class BtfProgram:
                         return enumerator.value
         return None
 
+    def enumerators(self) -> Iterator[str]:
+        """Names of the enumerators of all enums."""
+        for converter in self._converters:
+            for type_id in converter.btf.ids((Kind.ENUM, Kind.ENUM64)):
+                yield from (each.name for each in converter.btf.type(type_id).enumerators)
+
     def types_named(self, kind: drgn.TypeKind, name: str) -> tuple[drgn.Type, ...]:
         """Every definition of this name, else its first declaration; `prog.type` gives the first."""
         found = self._candidates(kind, name)

@@ -206,6 +206,10 @@ class Btf:
             if offset and self._kind(index) in kinds:
                 yield self.string(offset)
 
+    def ids(self, kinds: Collection[int]) -> Iterator[int]:
+        """Ids of all records of these kinds in this BTF (not in its base), in file order."""
+        return (self.first_id + index for index in range(len(self._record_starts)) if self._kind(index) in kinds)
+
     def string(self, offset: int) -> str:
         """The string at this offset of this BTF or its base."""
         if offset < self.string_base and self.base:

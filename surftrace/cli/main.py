@@ -18,6 +18,8 @@ from surftrace.kernel.offline import OfflineKernel
 from surftrace.kernel.symbols import read_symbols
 from surftrace.kernel.target import Kernel, Target
 from surftrace.lang.script import Script, parse_script
+from surftrace.lang.source import CompileError
+from surftrace.names import did_you_mean, nearest
 from surftrace.output.color import Paint, colored, plain
 from surftrace.tracing.instance import SHELL_NAME
 from surftrace.tracing.running import RunningKernel
@@ -53,8 +55,11 @@ def _has_color() -> bool:
 def _run(options: Options, paint: Paint) -> int:
     definitions = dict(options.definitions)
     script = parse_script(options.expressions, [(path, _read_script(path)) for path in options.files], definitions)
-    if unused := definitions.keys() - script.names:
-        raise UsageError(f"nothing asks for ${{{min(unused)}}} in {', '.join(options.files)}")
+    if unused := sorted(definitions.keys() - script.names):
+        if script.errors:  # a ${name} without a definition may be what this one was meant for
+            raise CompileError(list(script.errors))
+        hints = did_you_mean(nearest(unused[0], script.names))
+        raise UsageError(f"nothing asks for ${{{unused[0]}}} in {', '.join(options.files)}", *hints)
     if not script.sources:
         raise UsageError(f"no probe in {', '.join(options.files)}")
     if options.is_dry_run or options.is_explained or options.output is not None:

@@ -91,8 +91,7 @@ def resolve_argument(assignment: syntax.Assignment, name: str, scope: Scope) -> 
 
 def packet_warnings(expr: syntax.Expr, scope: Scope) -> list[Diagnostic]:
     """A warning where a packet is read from what, by its type, is no `struct sk_buff *`."""
-    while isinstance(expr, (syntax.Member, syntax.Index, syntax.Slice, syntax.Conversion, syntax.Dereference)):
-        expr = expr.operand
+    expr = syntax.innermost(expr)
     return skb_warnings(expr, evaluate(expr.skb, scope), scope) if isinstance(expr, syntax.Packet) else []
 
 

@@ -14,13 +14,12 @@ from surftrace.kernel.types import (
     field_of,
     is_aggregate,
     member_names,
-    nearest,
     size_of,
     spelled,
     underlying,
 )
 from surftrace.lang import syntax
-from surftrace.lang.source import did_you_mean
+from surftrace.names import did_you_mean, nearest
 
 
 def taken_as(value: Value, c_type: syntax.CType, scope: Scope) -> Value:

@@ -16,6 +16,7 @@ from surftrace.compiler.guards import Guard, guarded, pointer_guard, sentinel, s
 from surftrace.compiler.hidden import HiddenFields
 from surftrace.compiler.network import prefix_of_comparison, read_prefixed
 from surftrace.compiler.operands import COMMON_OPERANDS, Number, Operand, Unknown
+from surftrace.compiler.places import compared_function
 from surftrace.compiler.reading import read_plainly
 from surftrace.compiler.resolved import Condition, Field
 from surftrace.compiler.scope import Scope, collect
@@ -99,6 +100,7 @@ class _Contents:
             self._read,
             self._hide,
             scope.types.enumerator,
+            scope.types.enumerators,
             self._function,
         )
         try:
@@ -152,6 +154,10 @@ class _Contents:
     def _read(self, tree: syntax.Compare) -> tuple[Fetch, Operand]:
         """What the kernel fetches for a value that a filter names, and what it may be compared with."""
         scope = self.scope
+        match syntax.innermost(tree.left):
+            case syntax.Name(name) if name in self.taken and name not in scope.names():
+                message = f"'{name}' is an argument of this probe: a filter compares it as it is"
+                raise scope.fail(tree.left.span, message, f"write {name} alone, or the value that it was made from")
         value = evaluate(tree.left, scope)
         self.warnings.extend(packet_warnings(tree.left, scope))
         prefix = prefix_of_comparison(value, tree.literal)
@@ -163,13 +169,5 @@ class _Contents:
 
     def _function(self, name: str) -> int | str | None:
         """A function as the kernel's filter compares a pointer with it: by its name, or by its address."""
-        symbols = self.scope.symbols
-        if symbols is None:
-            is_known = self.scope.types.function(name) is not None
-            return name if is_known and self.scope.features().has(Feature.FUNCTION_FILTER) else None
-        found = symbols.named(name)
-        if len({symbol.address for symbol in found}) != 1:
-            return None
-        if self.scope.features().has(Feature.FUNCTION_FILTER):
-            return name
-        return found[0].address or None if symbols.is_running else None
+        scope = self.scope
+        return compared_function(name, scope.symbols, scope.types, scope.features())

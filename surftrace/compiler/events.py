@@ -6,17 +6,18 @@ from surftrace.compiler.contents import resolve_contents
 from surftrace.compiler.fetch import Fetch
 from surftrace.compiler.filters import Surroundings, resolve_filter
 from surftrace.compiler.operands import COMMON_OPERANDS, Number, Opaque, Operand, Text
+from surftrace.compiler.places import compared_function
 from surftrace.compiler.resolved import Condition, ResolvedProbe
 from surftrace.compiler.scope import Scope
 from surftrace.kernel.features import Feature
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.target import Target
-from surftrace.kernel.types import nearest
 from surftrace.lang import syntax
 from surftrace.lang.printing import print_expr
 from surftrace.lang.script import Script
-from surftrace.lang.source import CompileError, Diagnostic, Span, did_you_mean
+from surftrace.lang.source import CompileError, Diagnostic, Span
 from surftrace.lang.syntax import EventTarget, Probe
+from surftrace.names import did_you_mean, nearest
 
 
 def repeated_events(script: Script) -> Iterable[Diagnostic]:
@@ -76,6 +77,7 @@ def _scope(probe: Probe, place: str, target: Target, fields: tuple[EventField, .
 
 def _own_filter(probe: Probe, tree: syntax.Filter, fields: tuple[EventField, ...] | None, target: Target) -> Condition:
     """The filter over the event's own fields, to which nothing can be added."""
+    kernel = target.kernel
 
     def no_field(tree: syntax.Compare) -> tuple[Fetch, Operand]:
         message = f"an event that is traced as it is has no value '{print_expr(tree.left)}', only fields"
@@ -92,7 +94,8 @@ def _own_filter(probe: Probe, tree: syntax.Filter, fields: tuple[EventField, ...
         no_field,
         no_hidden,
         lambda name: target.types().enumerator(name),
-        lambda name: name if target.kernel.features().has(Feature.FUNCTION_FILTER) else None,
+        lambda: target.types().enumerators(),
+        lambda name: compared_function(name, kernel.symbols(), target.types(), kernel.features()),
     )
     return resolve_filter(tree, surroundings)
 

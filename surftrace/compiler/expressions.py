@@ -8,6 +8,7 @@ from drgn import TypeKind
 from surftrace.compiler.casts import address_of, container_of, converted, taken_as
 from surftrace.compiler.chain import Value
 from surftrace.compiler.fetch import MAX_ARRAY
+from surftrace.compiler.headers import LAYERS
 from surftrace.compiler.packets import check_complete, is_packet_data, packet_data, packet_member, placed
 from surftrace.compiler.scope import Scope, listed
 from surftrace.kernel.features import Feature
@@ -19,14 +20,14 @@ from surftrace.kernel.types import (
     field_of,
     is_aggregate,
     member_names,
-    nearest,
     size_of,
     spelled,
     underlying,
 )
 from surftrace.lang import syntax
-from surftrace.lang.source import Span, did_you_mean
+from surftrace.lang.source import Span
 from surftrace.lang.syntax import Kind
+from surftrace.names import did_you_mean, nearest
 
 
 def evaluate(expr: syntax.Expr, scope: Scope) -> Value:  # noqa: C901 # one case a node
@@ -150,18 +151,20 @@ def _name(expr: syntax.Name, scope: Scope) -> Value:
     if scope.kind is Kind.EVENT:
         return _event_field(expr, scope)
     if scope.prototype is None:
+        is_return = scope.kind in (Kind.RETURN, Kind.USER_RETURN)
+        example = f"!({'char' if scope.is_user else 'struct sk_buff'} *){'$retval' if is_return else '%0'}"
         raise scope.fail(
             expr.span,
             f"the type information has no prototype of {scope.function}, so its parameters have no names",
-            "use %0 with a cast: !(char *)%0"
-            if scope.is_user
-            else "use a register with a cast: !(struct sk_buff *)%di",
+            f"cast what you know the type of: {example}",
         )
     names = scope.parameters()
     if expr.name in names:
         return _argument(names.index(expr.name), expr.span, scope)
     known = [name for name in names if name]
     hints = did_you_mean(nearest(expr.name, known)) or ((f"its parameters are {listed(known)}",) if known else ())
+    if expr.name in LAYERS:
+        hints = (f"a packet's header is written @(struct iphdr *){expr.name}%N->MEMBER, N the number of the skb",)
     raise scope.fail(expr.span, f"{scope.function} has no parameter '{expr.name}'", *hints)
 
 
@@ -183,7 +186,9 @@ def _variable(expr: syntax.Variable, scope: Scope) -> Value:
             raise scope.fail(
                 expr.span,
                 "$retval is there only when a function returns",
-                f"write an '{'R' if scope.is_user else 'r'}' probe",
+                "name a field of the event"
+                if scope.kind is Kind.EVENT
+                else f"write an '{'R' if scope.is_user else 'r'}' probe",
             )
         return Value("$retval", (), scope.prototype.type if scope.prototype is not None else None)
     if name == "$comm":
@@ -197,6 +202,8 @@ def _variable(expr: syntax.Variable, scope: Scope) -> Value:
         _check_entry(expr.span, scope)
         scope.require(Feature.ARGUMENT_N, expr.span)
         return Value(name, (), None)
+    if name == "$arg0" and scope.kind is not Kind.EVENT:
+        raise scope.fail(expr.span, "the kernel counts its $argN from 1", "the first argument is $arg1, or %0")
     raise scope.fail(
         expr.span,
         f"the kernel has no variable '{name}'" + (" in an event" if scope.kind is Kind.EVENT else ""),

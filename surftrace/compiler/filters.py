@@ -1,7 +1,7 @@
 """Filters: comparisons as written in, comparisons as the kernel makes them out; what it would do wrong is an error."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from surftrace.compiler.bytewise import ordered, same_bits, signed_order
@@ -10,11 +10,11 @@ from surftrace.compiler.operands import COMMON_OPERANDS, Bytes, Number, Opaque, 
 from surftrace.compiler.resolved import AllOf, AnyOf, Condition, NoneOf, Test
 from surftrace.compiler.scope import collect, listed
 from surftrace.compiler.values import ByteOrder, Prefix, integer, read_network
-from surftrace.kernel.types import nearest
 from surftrace.lang import syntax
 from surftrace.lang.printing import print_expr
-from surftrace.lang.source import CompileError, Diagnostic, Source, Span, did_you_mean
+from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import Comparison
+from surftrace.names import did_you_mean, nearest
 
 # Linux kernel/trace/trace_events_filter.c: MAX_FILTER_STR_VAL is 256 with its terminator.
 MAX_STRING = 255
@@ -22,6 +22,7 @@ MAX_STRING = 255
 _STRING_OPERATORS = (Comparison.EQUAL, Comparison.NOT_EQUAL, Comparison.MATCH)
 _EQUALITIES = (Comparison.EQUAL, Comparison.NOT_EQUAL)
 _ORDERED = (Comparison.LESS, Comparison.LESS_EQUAL, Comparison.GREATER, Comparison.GREATER_EQUAL)
+_NAME = r"[A-Za-z_][A-Za-z0-9_.]*"
 _WORDS = {"true": 1, "false": 0, "NULL": 0}
 
 
@@ -32,7 +33,8 @@ class Surroundings:
     `operands` are the fields by name, None where an event's fields are not known; `names` are those of parameters or
     fields of the event that may be compared besides. `read` tells what the kernel fetches for any other value, `hide`
     gives the name of a hidden field that holds what is fetched. `enumerator` and `function` look a name up: a
-    function's is its address, or its name where the kernel's filter takes that, or None.
+    function's is its address, or its name where the kernel's filter takes that, None where there is none of that name,
+    and a ValueError where the kernel cannot compare with it. `enumerators` are all names that `enumerator` knows.
     """
 
     source: Source
@@ -42,6 +44,7 @@ class Surroundings:
     read: Callable[[syntax.Compare], tuple[Fetch, Operand]]
     hide: Callable[[Fetch, Span], str]
     enumerator: Callable[[str], int | None]
+    enumerators: Callable[[], Iterable[str]]
     function: Callable[[str], int | str | None]
 
 
@@ -221,7 +224,7 @@ class _Resolver:
             if ord(literal.text) > 127:
                 raise ValueError(f"'{literal.text}' is more than one byte")
             return ord(literal.text)
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", literal.text):
+        if not re.fullmatch(_NAME, literal.text):
             return integer(literal.text)
         for value, name in number.enumerators:
             if name == literal.text:
@@ -249,10 +252,13 @@ class _Resolver:
         return value - number.addend & (1 << 64) - 1 if number.addend else value
 
     def names_like(self, literal: syntax.Literal, number: Number) -> tuple[str, ...]:
-        """The hint with the names that a value of this type may have."""
-        names = [name for _, name in number.enumerators]
-        if literal.quote or not names:
+        """The hint with the names that a value of this type may have, or one of any type where it has none."""
+        if literal.quote:
             return ()
+        if not number.enumerators:
+            is_unknown = re.fullmatch(_NAME, literal.text) and self.surroundings.enumerator(literal.text) is None
+            return did_you_mean(nearest(literal.text, self.surroundings.enumerators())) if is_unknown else ()
+        names = [name for _, name in number.enumerators]
         return did_you_mean(nearest(literal.text, names)) or (f"its values are {listed(names)}",)
 
     def fail(self, span: Span, message: str, *hints: str) -> CompileError:

@@ -14,13 +14,13 @@ from surftrace.kernel.types import (
     field_of,
     is_aggregate,
     member_names,
-    nearest,
     size_of,
     spelled,
     underlying,
 )
 from surftrace.lang import syntax
-from surftrace.lang.source import Diagnostic, Span, did_you_mean
+from surftrace.lang.source import Diagnostic, Span
+from surftrace.names import did_you_mean, nearest
 
 
 def packet_member(expr: syntax.Member, packet: syntax.Packet, skb: Value, scope: Scope) -> Value:

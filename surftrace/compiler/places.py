@@ -3,12 +3,14 @@
 from collections import Counter
 from dataclasses import replace
 
-from surftrace.compiler.scope import listed
+from surftrace.compiler.scope import Types, listed
+from surftrace.kernel.features import Feature, Features
 from surftrace.kernel.symbols import KernelSymbol, Symbols
 from surftrace.kernel.target import Target
-from surftrace.kernel.types import KernelTypes, nearest
-from surftrace.lang.source import CompileError, Diagnostic, Source, did_you_mean
+from surftrace.kernel.types import KernelTypes
+from surftrace.lang.source import CompileError, Diagnostic, Source
 from surftrace.lang.syntax import FunctionTarget, PatternTarget
+from surftrace.names import did_you_mean, nearest
 
 # A glob that matches more is a mistake; each probe costs the kernel milliseconds.
 MAX_MATCHES = 1000
@@ -67,6 +69,23 @@ def unknown_function(source: Source, function: FunctionTarget, types: KernelType
     hints = did_you_mean(nearest(function.name, types.function_names()))
     message = f"the type information has no function '{function.name}'"
     return Diagnostic(source, function.name_span, message, hints, "warning")
+
+
+def compared_function(name: str, symbols: Symbols | None, types: Types, features: Features) -> int | str | None:
+    """What a filter compares a pointer with for a function's name: the name, else the address; None for no function.
+
+    ValueError where this kernel can compare with neither.
+    """
+    found = symbols.named(name) if symbols is not None else []
+    if not found and (symbols is not None or types.function(name) is None):
+        return None
+    if len({symbol.address for symbol in found}) > 1:
+        raise ValueError(f"this kernel has {len(found)} functions '{name}': write the address of the one you mean")
+    if features.has(Feature.FUNCTION_FILTER):
+        return name
+    if not found or not found[0].address or symbols is None or not symbols.is_running:
+        raise ValueError(features.lacking(Feature.FUNCTION_FILTER))
+    return found[0].address
 
 
 def matches(source: Source, target: PatternTarget, on: Target) -> tuple[tuple[KernelSymbol, ...], tuple[str, ...]]:

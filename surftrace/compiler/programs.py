@@ -1,7 +1,7 @@
 """A probe on a function of a program or a library in, the place in its file and what may be read there out."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import drgn
@@ -119,6 +119,13 @@ class _UserTypes:
             return self.kernel_types().enumerator(name)
         except TypeInfoError:
             return None
+
+    def enumerators(self) -> Iterable[str]:
+        """The names of the kernel's enumerators; none where its types are not known."""
+        try:
+            return self.kernel_types().enumerators()
+        except TypeInfoError:
+            return ()
 
     def of_event_field(self, field: EventField) -> Type:
         """The type of a trace event's field."""

@@ -42,6 +42,10 @@ class Types(Protocol):
         """The value of an enumerator of any enum."""
         ...
 
+    def enumerators(self) -> Iterable[str]:
+        """The names of the enumerators of all enums."""
+        ...
+
     def of_event_field(self, field: EventField) -> Type:
         """The type of a trace event's field."""
         ...
@@ -85,7 +89,7 @@ class Scope:
         """Raise CompileError where the kernel's probes cannot do this yet."""
         features = self.features()
         if not features.has(feature):
-            raise self.fail(span, f"{features.kernel} cannot do {feature.words}: Linux {feature.since} and later can")
+            raise self.fail(span, features.lacking(feature))
 
     def parameters(self) -> list[str | None]:
         """The names of the function's parameters; none where its prototype is not known."""

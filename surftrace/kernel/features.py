@@ -116,6 +116,10 @@ class Features:
         """Does the kernel take this?"""
         return feature in self.present
 
+    def lacking(self, feature: Feature) -> str:
+        """What to say where the kernel does not."""
+        return f"{self.kernel} cannot do {feature.words}: Linux {feature.since} and later can"
+
 
 # For a kernel of which nothing is known.
 ALL_FEATURES = Features(frozenset(Feature), THIS_KERNEL)

@@ -16,7 +16,7 @@ from surftrace.kernel.elf import Elf, ObjectError, head_problem, read_elf
 from surftrace.kernel.elfsymbols import Symbol, SymbolKind, SymbolTable
 from surftrace.kernel.ldcache import CACHE, Library, known_libraries, libraries_named, short_name
 from surftrace.kernel.machine import Machine
-from surftrace.kernel.types import nearest
+from surftrace.names import nearest
 
 _HEAD_SIZE = 256
 _SHOWN = 6

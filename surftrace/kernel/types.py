@@ -11,6 +11,7 @@ from drgn import TypeKind
 from surftrace.btf.program import BtfProgram
 from surftrace.errors import SurftraceError
 from surftrace.kernel.formats import EventField
+from surftrace.names import nearest
 
 Type: TypeAlias = drgn.Type
 
@@ -86,6 +87,10 @@ class KernelTypes:
         """The value of an enumerator of any of the kernel's enums."""
         return self.program.enumerator(name)
 
+    def enumerators(self) -> Iterable[str]:
+        """The names of the enumerators of all of the kernel's enums."""
+        return self.program.enumerators()
+
     def of_event_field(self, field: EventField) -> Type:
         """The type of a trace event's field, as its format file declares it."""
         program = self.program.prog
@@ -126,20 +131,6 @@ def _event_field(member: drgn.TypeMember) -> EventField:
     bare = underlying(member.type)
     is_signed = bare.kind == TypeKind.INT and bool(bare.is_signed)
     return EventField(name, spelled(member.type), size_of(member.type) or 0, is_signed)
-
-
-def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """The names that look most like this one, best first; quick enough for all of a kernel's functions."""
-    from difflib import get_close_matches
-
-    pairs = {name[i : i + 2] for i in range(len(name) - 1)}
-    needed = max(1, len(pairs) // 2)
-    plausible = {
-        other
-        for other in names
-        if abs(len(other) - len(name)) <= 3 + len(name) // 4 and sum(pair in other for pair in pairs) >= needed
-    }
-    return get_close_matches(name, plausible, count, 0.6)
 
 
 def underlying(type_: Type) -> Type:

@@ -71,6 +71,13 @@ _HINTS = (
     ({"EQUAL", "NOT_EQUAL", "LESS", "MATCH"}, "a filter compares a value: f:skb->len>1500"),
 )
 
+# What helps those who wrote this where the terminal is expected.
+_HINTS_FOUND = {
+    "'|'": ("OR", "|| joins comparisons of which one is to hold"),
+    "'#'": ("FILTER", "a comment is a line of its own, which begins with #"),
+    "'='": ("EQUAL", "a filter compares with =="),
+}
+
 # How a value may begin, told as one.
 _VALUE_STARTS = frozenset(
     (
@@ -119,6 +126,11 @@ def _syntax_error(error: UnexpectedInput, source: Source, text_span: Span) -> Di
     words = _words(expected)
     message = f"expected {_one_of(words)}, found {found}" if words else f"unexpected {found}"
     hints = tuple(hint for terminals, hint in _HINTS if terminals <= expected)
+    terminal, hint = _HINTS_FOUND.get(found, ("", ""))
+    if terminal in expected:
+        hints = (hint,)
+    elif source.is_file and {"ENTRY", "RETURN"} <= expected and text[:1].isspace():
+        hints = ("a backslash at the end of a line continues the probe in the next", *hints)
     return Diagnostic(source, Span(text_span.start + start, text_span.start + end), message, hints)
 
 

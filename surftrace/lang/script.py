@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from surftrace.lang.parse import parse_probe
-from surftrace.lang.source import CompileError, Diagnostic, Piece, Source, Span, did_you_mean
+from surftrace.lang.source import CompileError, Diagnostic, Piece, Source, Span
 from surftrace.lang.syntax import Probe
+from surftrace.names import did_you_mean, nearest
 
 # `$${` is a `${` that stands for itself.
 _EXPANSION = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}\n]*))?\}|(?P<bad>\$\{)")
@@ -117,7 +118,7 @@ def _value(match: re.Match[str], script: Source, definitions: Mapping[str, str])
     if match["default"] is not None:
         return match["default"]
     hints = (
-        *did_you_mean(other for other in definitions if other.lower() == name.lower()),
+        *did_you_mean(nearest(name, definitions)),
         f"give it with -D {name}=VALUE",
     )
     raise CompileError([Diagnostic(script, Span(*match.span()), f"'{name}' is not defined", hints)])

@@ -97,15 +97,6 @@ _INDENT = "    "
 _MAX_COLUMNS = 2000
 
 
-def did_you_mean(names: Iterable[str]) -> tuple[str, ...]:
-    """The hint that offers these names; none for no name."""
-    quoted = [f"'{name}'" for name in names]
-    if not quoted:
-        return ()
-    head = ", ".join(quoted[:-1])
-    return (f"did you mean {head + ' or ' if head else ''}{quoted[-1]}?",)
-
-
 def printable(text: str) -> str:
     """The text with control characters and lone surrogates made visible, a character for a character."""
     if text.isprintable():  # a long line with a thousand mistakes is shown a thousand times

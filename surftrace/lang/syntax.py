@@ -181,6 +181,13 @@ Expr: TypeAlias = (
 )  # fmt: skip
 
 
+def innermost(expr: Expr) -> Expr:
+    """What an expression begins with: the `skb` of `(u8)skb->dev->name[0]`."""
+    while isinstance(expr, (Cast, Conversion, Dereference, AddressOf, ContainerOf, Member, Index, Slice)):
+        expr = expr.operand
+    return expr
+
+
 @dataclass(frozen=True, slots=True)
 class FetchType:
     """`:u32`: a type of the kernel's own, after a value."""
