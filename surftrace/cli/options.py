@@ -3,11 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from surftrace import __version__
 from surftrace.errors import SurftraceError
+from surftrace.record import record
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -36,7 +36,7 @@ class UsageError(SurftraceError):
     """The command line is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """What the command line asks for. Times in seconds."""
 

@@ -1,11 +1,10 @@
 """A value as a chain of reads: what every expression stands for."""
 
-from dataclasses import dataclass
-
 from surftrace.kernel.types import Type
+from surftrace.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Value:
     """Start at `base`, read at each of `byte_offsets` in turn: the last read is the value itself.
 

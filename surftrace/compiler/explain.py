@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from surftrace.compiler.arguments import split_letter
 from surftrace.compiler.expressions import evaluate
@@ -14,11 +13,12 @@ from surftrace.kernel.machine import InPieces, InRegister
 from surftrace.kernel.types import spelled
 from surftrace.lang import syntax
 from surftrace.lang.printing import print_expr, print_probe
+from surftrace.record import record
 
 _BITS = re.compile(r"[usx](8|16|32|64)")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """A line of an explanation: how deep it is, what is explained, and what is said of it."""
 

@@ -1,6 +1,6 @@
 """Fetch arguments: the chain of reads that the kernel makes for a value, and its text in a probe definition."""
 
-from dataclasses import dataclass
+from surftrace.record import record
 
 # Linux kernel/trace/trace_probe.h: MAX_ARGSTR_LEN is 63, ARRAY sizes and the type included.
 MAX_FETCH_LENGTH = 63
@@ -11,7 +11,7 @@ MAX_SYMBOL_DEREFERENCES = 12
 MAX_ARRAY = 64
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fetch:
     """Start at `base`, then read at each offset in turn; the last read is of `type`.
 

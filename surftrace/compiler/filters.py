@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from surftrace.compiler.bytewise import ordered, same_bits, signed_order
 from surftrace.compiler.fetch import Fetch
@@ -15,6 +14,7 @@ from surftrace.lang.printing import print_expr
 from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import Comparison
 from surftrace.names import did_you_mean, nearest
+from surftrace.record import record
 
 # Linux kernel/trace/trace_events_filter.c: MAX_FILTER_STR_VAL is 256 with its terminator.
 MAX_STRING = 255
@@ -26,7 +26,7 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_.]*"
 _WORDS = {"true": 1, "false": 0, "NULL": 0}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Surroundings:
     """What a filter's comparisons may use besides the probe's own fields.
 

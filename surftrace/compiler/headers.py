@@ -1,10 +1,11 @@
 """Packet headers: where a header starts, counted from `skb->data`, which stands at layer N in the traced function."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from surftrace.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Header:
     """A header that can be asked for: `layer` is its own, `families` the network headers that it may follow."""
 

@@ -1,13 +1,13 @@
 """What a filter may compare: the kinds of field, as the kernel's filter knows them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from surftrace.compiler.fetch import Fetch
 from surftrace.compiler.values import Prefix
+from surftrace.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A field that the kernel compares as a number of that many bits. `is_bit_field`: stored without its sign.
 
@@ -27,12 +27,12 @@ class Number:
     is_code: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """A field that the kernel compares as a string."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bytes:
     """An array of bytes that a prefix gives a meaning: compared piece by piece."""
 
@@ -40,14 +40,14 @@ class Bytes:
     fetch: Fetch
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Opaque:
     """A field that the kernel cannot compare with anything that makes sense: an array, a struct."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unknown:
     """A field with an error of its own: nothing more is said of its comparisons."""
 

@@ -1,12 +1,11 @@
 """`Resolved` in, `Plan` out: the writes to tracefs, each with its undo and the way back to the user's text."""
 
-from dataclasses import dataclass
-
 from surftrace.compiler.fetch import render_fetch
 from surftrace.compiler.resolved import AllOf, AnyOf, Condition, Field, NoneOf, Resolved, ResolvedProbe, Test
 from surftrace.compiler.values import ByteOrder
 from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import Kind
+from surftrace.record import record
 
 KPROBE_EVENTS = "kprobe_events"
 UPROBE_EVENTS = "uprobe_events"
@@ -26,7 +25,7 @@ _DEFINITION_FILES = {
 MAX_COMMAND = 4094
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mark:
     """The columns of a step's text that came from that part of the user's."""
 
@@ -36,7 +35,7 @@ class Mark:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """A line written to a file below the tracefs root. `undo` is the write that takes it back.
 
@@ -53,7 +52,7 @@ class Step:
     is_optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TracedEvent:
     """An event that the plan enables, as the trace names it, with the fields it prints in this order.
 
@@ -66,7 +65,7 @@ class TracedEvent:
     is_ours: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """All that is done to the kernel: make the instance, then write each step. Undo in reverse; remove the instance."""
 

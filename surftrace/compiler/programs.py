@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import drgn
 
@@ -19,6 +18,7 @@ from surftrace.kernel.target import Target
 from surftrace.kernel.types import KernelTypes, Type, TypeInfoError
 from surftrace.lang.source import CompileError, Diagnostic, Span
 from surftrace.lang.syntax import Kind, Probe, UserTarget
+from surftrace.record import record
 
 # Bytes that every instruction starts at a multiple of: others have to be known to begin one.
 _INSTRUCTION_SIZES = {"aarch64": 4, "ppc64le": 4, "loongarch64": 4, "riscv64": 2, "s390x": 2}
@@ -86,7 +86,7 @@ def _check_offset(probe: Probe, user: UserTarget, function: UserFunction, machin
     return [f"the program breaks unless an instruction begins at {function.name}+{offset:#x}: objdump -d shows where"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _UserTypes:
     """C's own types, which need no kernel; the kernel's, which are read once one of them is asked for."""
 

@@ -1,7 +1,7 @@
 """A value in, how the kernel reads it out: the fetch with its type, how it is shown, how a filter compares it."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from drgn import TypeKind
 
@@ -25,12 +25,13 @@ from surftrace.kernel.types import (
 from surftrace.lang import syntax
 from surftrace.lang.source import Span
 from surftrace.lang.syntax import Format, Kind
+from surftrace.record import record
 
 _LETTERS = {Format.SIGNED: "s", Format.UNSIGNED: "u", Format.HEXADECIMAL: "x"}
 _KERNEL_TYPE = re.compile(r"(?:([usx])(8|16|32|64)|(char|u?string|symbol)|(b)(\d+)@(\d+)/(8|16|32|64))(?:\[(\d+)\])?")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reading:
     """What the kernel fetches for a value, and what is to be made of it.
 

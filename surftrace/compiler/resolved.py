@@ -1,6 +1,5 @@
 """What a script means on one kernel: probes with typed fetches and filters with typed constants, no text yet."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from surftrace.compiler.fetch import Fetch
@@ -8,9 +7,10 @@ from surftrace.compiler.scope import Scope
 from surftrace.compiler.values import Prefix
 from surftrace.lang.source import Diagnostic, Source, Span
 from surftrace.lang.syntax import Comparison, Kind, Probe
+from surftrace.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """One value of a probe: what the kernel fetches, and how it is shown.
 
@@ -49,7 +49,7 @@ class Field:
         return int(length.rstrip("]")) if bracket else None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Test:
     """`field operator constant`, as the kernel compares it. `is_function`: the constant is a function's name."""
 
@@ -61,21 +61,21 @@ class Test:
     is_function: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NoneOf:
     """`!(operand)`."""
 
     operand: "Condition"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AllOf:
     """All operands hold."""
 
     operands: tuple["Condition", ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AnyOf:
     """One operand holds."""
 
@@ -85,7 +85,7 @@ class AnyOf:
 Condition: TypeAlias = Test | NoneOf | AllOf | AnyOf
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResolvedProbe:
     """One probe. `place` is what the kernel is given: `symbol+0x10`, or `system/event`; `span` that of the target.
 
@@ -123,7 +123,7 @@ class ResolvedProbe:
         return self.span if self.probe.filter is None else self.probe.filter.span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resolved:
     """All probes of a script, and what the user should be told about them."""
 

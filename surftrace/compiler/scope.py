@@ -1,7 +1,6 @@
 """What the expressions of one probe may name: the traced function, its parameters, the types around it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from surftrace.btf.program import BtfProgram
@@ -20,6 +19,7 @@ from surftrace.kernel.types import (
 from surftrace.lang import syntax
 from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import Kind
+from surftrace.record import record
 
 
 class Types(Protocol):
@@ -51,7 +51,7 @@ class Types(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scope:
     """One probe's surroundings. `prototype` is None where the type source does not know the function."""
 

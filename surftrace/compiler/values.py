@@ -5,13 +5,14 @@ The kernel fetches packet bytes as a number in its own byte order; each prefix s
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from surftrace.record import record
 
 ByteOrder = Literal["little", "big"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prefix:
     """A name prefix. `show` makes text of the bytes; `read` makes bytes of a filter's literal, or raises ValueError.
 

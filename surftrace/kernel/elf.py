@@ -4,13 +4,13 @@ Format: elf(5); "Linux Standard Base", symbol versioning; gdb's manual, "Separat
 """
 
 import os
-from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from surftrace.errors import SurftraceError
 from surftrace.kernel.elfsymbols import ENTRY_SIZE, SymbolTable
 from surftrace.kernel.machine import Machine
+from surftrace.record import record
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
@@ -44,7 +44,7 @@ class ObjectError(SurftraceError):
     """A program or a library cannot be probed, or not where it was asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Segment:
     """Code as it is in memory and in the file."""
 
@@ -53,7 +53,7 @@ class Segment:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Elf:
     """What is known of an ELF file. `needed` are its libraries, `library_folders` where it looks for them first.
 
@@ -112,7 +112,7 @@ def read_elf(file: BinaryIO, path: str, machine: Machine) -> Elf:
         raise ObjectError(f"{path} is a damaged ELF file ({type(error).__name__}: {error})") from None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Sections:
     """Reads what headers speak of, never more than the file has."""
 

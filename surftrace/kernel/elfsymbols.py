@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 from typing import Literal
+
+from surftrace.record import record
 
 ENTRY_SIZE = 24
 _SHN_UNDEF, _SHN_ABS = 0, 0xFFF1
@@ -26,7 +27,7 @@ class SymbolKind(IntEnum):
     GNU_IFUNC = 10
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Symbol:
     """A symbol. `version` is empty, or as in `memcpy@@GLIBC_2.14` with its signs: one `@` where it is not the default.
 
@@ -47,7 +48,7 @@ class Symbol:
         return self.version.startswith("@") and not self.version.startswith("@@")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SymbolTable:
     """A symbol table's entries and strings, searched as they are. `versions`: each entry's, for dynamic symbols."""
 

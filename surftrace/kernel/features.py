@@ -1,10 +1,10 @@
 """Which optional forms of probe syntax a kernel takes: from tracefs' README, or from a table by kernel release."""
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 
 from surftrace.errors import SurftraceError
+from surftrace.record import record
 
 _Version = tuple[int, int, int]
 
@@ -105,7 +105,7 @@ _RELEASE = r"v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,6}))?(?!\d)\S*"
 _DEBIAN_VERSION = r"\bDebian (\d+\.\d+(?:\.\d+)?)"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Features:
     """The features that a kernel has. `kernel` names it in messages: "this kernel", "Linux 5.4"."""
 

@@ -1,7 +1,8 @@
 """The fields of a trace event, from the text of its tracefs `format` file."""
 
 import re
-from dataclasses import dataclass
+
+from surftrace.record import record
 
 _FIELD = re.compile(
     r"^\tfield:(?P<declaration>[^;]+);\toffset:(?P<offset>\d+);\tsize:(?P<size>\d+);\tsigned:(?P<signed>[01]);",
@@ -10,7 +11,7 @@ _FIELD = re.compile(
 _DECLARATION = re.compile(r"^(?P<type>.*?)\s*(?P<name>[A-Za-z_]\w*)(?P<array>\[[^\]]*\])?$")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventField:
     """A field of an event's record. `type` is C's, with the array's brackets; `size` in bytes."""
 

@@ -6,11 +6,11 @@ Format: glibc sysdeps/generic/dl-cache.h, `struct cache_file_new`, which may fol
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 
 from surftrace.kernel.machine import Machine
+from surftrace.record import record
 
 CACHE = Path("/etc/ld.so.cache")
 
@@ -23,7 +23,7 @@ _MAX_BYTES = 1 << 26
 _GNU_NAMES = {"ppc64le": "powerpc64le"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Library:
     """A library's name, as programs ask for it, and its file. `is_default`: not only for newer processors."""
 

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Literal
 
 from surftrace.errors import SurftraceError
+from surftrace.record import record
 
 
 class Spill(Enum):
@@ -56,7 +57,7 @@ class Machine:
     returns_large_through_argument: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ParameterType:
     """What a calling convention asks of a parameter's type. `is_aggregate` for a struct or union by value."""
 
@@ -65,21 +66,21 @@ class ParameterType:
     alignment: int = 8
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InRegister:
     """A parameter that one register holds whole."""
 
     register: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OnStack:
     """A parameter that one stack slot holds whole: `$stackN`."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InPieces:
     """A parameter that no single fetch can name; `how` says where it is instead."""
 

@@ -8,7 +8,6 @@ import re
 import shutil
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from surftrace.kernel.debugfiles import DEBUG_FOLDER, separate_table
@@ -17,6 +16,7 @@ from surftrace.kernel.elfsymbols import Symbol, SymbolKind, SymbolTable
 from surftrace.kernel.ldcache import CACHE, Library, known_libraries, libraries_named, short_name
 from surftrace.kernel.machine import Machine
 from surftrace.names import nearest
+from surftrace.record import record
 
 _HEAD_SIZE = 256
 _SHOWN = 6
@@ -26,7 +26,7 @@ _SPLITS = {b" ": "a space", b"#": "a #", b"\xa0": "the byte 0xa0, which is a spa
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Places:
     """Where libraries and debug files are looked for."""
 
@@ -38,7 +38,7 @@ class Places:
 PLACES = Places()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UserFunction:
     """A function of a program or a library. `note` says what was chosen where the name did not say all."""
 

@@ -1,13 +1,12 @@
 """A kernel that is not this machine's: files with its types and its symbols, and its release, are all that is known."""
 
-from dataclasses import dataclass
-
 from surftrace.btf import Btf, BtfError, load
 from surftrace.btf.program import open_program
 from surftrace.kernel.features import ALL_FEATURES, Features, features_of_release
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.symbols import Symbols, read_symbols
 from surftrace.kernel.types import KernelTypes, TypeInfoError
+from surftrace.record import record
 
 _NEEDS_KERNEL = "give its kernel's first: -b vmlinux -b module.ko"
 
@@ -37,7 +36,7 @@ def open_types(path: str, *btfs: Btf) -> KernelTypes:
         raise TypeInfoError(f"{path}: {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OfflineKernel:
     """A kernel known by its types, and where they were given by its symbols and its release."""
 

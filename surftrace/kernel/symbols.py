@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from surftrace.errors import SurftraceError
+from surftrace.record import record
 
 # A compiler's clones of a function that hold its body; `.cold` holds only its unlikely part.
 _CLONE = rb"(?:\.(?:isra|part|constprop)\.\d+)+"
@@ -29,7 +29,7 @@ _MAX_BYTES = 1 << 28
 _CHECKED_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KernelSymbol:
     """A line of kallsyms. `module` is empty for the kernel's own; `address` 0 where the kernel hides it."""
 
@@ -39,7 +39,7 @@ class KernelSymbol:
     address: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Symbols:
     """The text of /proc/kallsyms (`ADDRESS TYPE NAME[\\t[MODULE]]` a line) or of System.map, searched as it is.
 

@@ -1,6 +1,5 @@
 """The kernel that a script is compiled for, and all that the compiler may ask of it."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from surftrace.kernel.features import Features
@@ -8,6 +7,7 @@ from surftrace.kernel.formats import EventField
 from surftrace.kernel.machine import Machine
 from surftrace.kernel.symbols import Symbols
 from surftrace.kernel.types import KernelTypes, TypeInfoError
+from surftrace.record import record
 
 
 class Kernel(Protocol):
@@ -38,7 +38,7 @@ class Kernel(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """A machine and the kernel on it."""
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import drgn
@@ -12,6 +11,7 @@ from surftrace.btf.program import BtfProgram
 from surftrace.errors import SurftraceError
 from surftrace.kernel.formats import EventField
 from surftrace.names import nearest
+from surftrace.record import record
 
 Type: TypeAlias = drgn.Type
 
@@ -29,7 +29,7 @@ class TypeInfoError(SurftraceError):
     """The type information that was given cannot be read, or does not have what was asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """Where a member is in the struct that was asked, however deep in anonymous ones.
 
@@ -42,7 +42,7 @@ class Field:
     bit_width: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KernelTypes:
     """All the types and function prototypes that one kernel's type information has.
 

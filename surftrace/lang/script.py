@@ -2,19 +2,19 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from surftrace.lang.parse import parse_probe
 from surftrace.lang.source import CompileError, Diagnostic, Piece, Source, Span
 from surftrace.lang.syntax import Probe
 from surftrace.names import did_you_mean, nearest
+from surftrace.record import record
 
 # `$${` is a `${` that stands for itself.
 _EXPANSION = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}\n]*))?\}|(?P<bad>\$\{)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Script:
     """Probes in the order they were written, and what is wrong with those that could not be read.
 

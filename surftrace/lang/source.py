@@ -1,13 +1,13 @@
 """Where text came from: sources, spans in them, and diagnostics shown under the user's own text."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 from surftrace.errors import SurftraceError
+from surftrace.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Span:
     """A half-open range of character offsets in a source's text."""
 
@@ -19,7 +19,7 @@ class Span:
         return Span(self.start, other.end)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Piece:
     """A part of an expanded text, and the part of the written one that it stands for.
 
@@ -30,7 +30,7 @@ class Piece:
     written: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """A text that probes are read from: one shell argument (`probe 1`), or a whole saved script.
 
@@ -70,7 +70,7 @@ class Source:
         return self.text[start : end if end >= 0 else len(self.text)], start
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diagnostic:
     """A message about a place in a source, with hints on what to do."""
 

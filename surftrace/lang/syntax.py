@@ -4,11 +4,11 @@ Spans do not count in comparisons: two trees are equal when they say the same.
 """
 
 import dataclasses
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
 from surftrace.lang.source import Source, Span
+from surftrace.record import record
 
 
 class Kind(Enum):
@@ -29,7 +29,7 @@ class Format(Enum):
     HEXADECIMAL = "X"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CType:
     """A C type's name as it was written: `struct file *`."""
 
@@ -37,7 +37,7 @@ class CType:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Argument:
     """`%0`: the function's argument of that index."""
 
@@ -45,7 +45,7 @@ class Argument:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Register:
     """`%di`: a register by its name, without the percent sign."""
 
@@ -53,7 +53,7 @@ class Register:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Name:
     """`skb`: a parameter by its name."""
 
@@ -61,7 +61,7 @@ class Name:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Variable:
     """`$retval`, `$comm`, `$stack`, `$stackN`, `$argN`: the kernel's own variables, with their `$`."""
 
@@ -69,7 +69,7 @@ class Variable:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Symbol:
     """`@symbol+8`: memory at a kernel symbol."""
 
@@ -78,7 +78,7 @@ class Symbol:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Address:
     """`@0xffffffff8647bc30`: memory at an address."""
 
@@ -86,7 +86,7 @@ class Address:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cast:
     """`!(TYPE)base`: the base, whatever it is, taken as TYPE."""
 
@@ -95,7 +95,7 @@ class Cast:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conversion:
     """`(TYPE)operand`: C's cast, which keeps the value where the type can hold it."""
 
@@ -104,7 +104,7 @@ class Conversion:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dereference:
     """`*operand`."""
 
@@ -112,7 +112,7 @@ class Dereference:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AddressOf:
     """`&operand`."""
 
@@ -120,7 +120,7 @@ class AddressOf:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ContainerOf:
     """`container_of(operand, TYPE, member)`; `members` are the names of `member.of.member`."""
 
@@ -131,7 +131,7 @@ class ContainerOf:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Packet:
     """`@(struct HDR *)lN base`: a header in the packet of a `struct sk_buff *`; layer `l3` where none is written."""
 
@@ -141,7 +141,7 @@ class Packet:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Member:
     """`operand->name` or `operand.name`; `type` where it is taken as another: `operand->!(TYPE)name`."""
 
@@ -154,7 +154,7 @@ class Member:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index:
     """`operand[index]`."""
 
@@ -164,7 +164,7 @@ class Index:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slice:
     """`operand[start:stop]`: the elements from `start` up to the one before `stop`."""
 
@@ -188,7 +188,7 @@ def innermost(expr: Expr) -> Expr:
     return expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FetchType:
     """`:u32`: a type of the kernel's own, after a value."""
 
@@ -196,7 +196,7 @@ class FetchType:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Assignment:
     """`[name=][S|U|X]value[:type]`: one argument of a probe; `name` is None where it was left out."""
 
@@ -221,7 +221,7 @@ class Comparison(Enum):
     MATCH = "~"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Literal:
     """The right side of a comparison. `quote` is the quote it was written in, empty for a bare word."""
 
@@ -230,7 +230,7 @@ class Literal:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compare:
     """`left == literal`: `left` is an argument's name, a field of the event, or any value."""
 
@@ -241,7 +241,7 @@ class Compare:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Not:
     """`!(operand)`."""
 
@@ -249,7 +249,7 @@ class Not:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class And:
     """`a && b && c`."""
 
@@ -257,7 +257,7 @@ class And:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Or:
     """`a || b || c`."""
 
@@ -268,7 +268,7 @@ class Or:
 Filter: TypeAlias = Compare | Not | And | Or
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FunctionTarget:
     """`module:func+0x10`: a place in a kernel function; `module` is empty where none is written."""
 
@@ -279,7 +279,7 @@ class FunctionTarget:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PatternTarget:
     """`module:tcp_v4_*`: every kernel function that a glob matches."""
 
@@ -288,7 +288,7 @@ class PatternTarget:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LineTarget:
     """`func:12` or `file.c:300`: a line, counted from that of the function's start, or in a file."""
 
@@ -297,7 +297,7 @@ class LineTarget:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AddressTarget:
     """`0xffffffff81234567`: a place in the kernel's code."""
 
@@ -305,7 +305,7 @@ class AddressTarget:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventTarget:
     """`system/event`: a trace event."""
 
@@ -314,7 +314,7 @@ class EventTarget:
     span: Span = dataclasses.field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UserTarget:
     """`object:func+0x10`: a place in a function of a program or a library."""
 
@@ -327,7 +327,7 @@ class UserTarget:
 Target: TypeAlias = FunctionTarget | PatternTarget | LineTarget | AddressTarget | EventTarget | UserTarget
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Probe:
     """One probe line."""
 

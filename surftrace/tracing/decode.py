@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from surftrace.compiler.plan import Plan, TracedEvent
 from surftrace.compiler.resolved import Field
+from surftrace.record import record
 from surftrace.tracing.events import Event, Lost, Origin, Record, Stack, Unparsed, Value
 from surftrace.tracing.fields import make_field_reader, without_hidden
 
@@ -18,7 +18,7 @@ _RECORD = re.compile(rb"^(?:" + _ORIGIN + rb"|" + _LOST + rb")", re.MULTILINE)
 _STACK = re.compile(rb"<stack trace ?>\n")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Printed:
     """How an event's text is read. `read_fields` is None for the kernel's own events, whose text stays as it is."""
 

@@ -1,14 +1,14 @@
 """What a trace is made of once it is decoded: events with typed values, stacks, losses."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from surftrace.compiler.resolved import Field
+from surftrace.record import record
 
 Content: TypeAlias = int | bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Value:
     """A field's value: a number as the kernel fetched it, a string's bytes, or None where nothing was read.
 
@@ -19,7 +19,7 @@ class Value:
     content: "Content | tuple[Content, ...]"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """Where and when: the columns before an event's name, as the kernel prints them."""
 
@@ -30,7 +30,7 @@ class Origin:
     timestamp: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """An event of the plan. `place` is what a probe prints in parentheses.
 
@@ -45,7 +45,7 @@ class Event:
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stack:
     """The kernel stack of the event before, innermost frame first."""
 
@@ -53,7 +53,7 @@ class Stack:
     frames: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lost:
     """So many events of a CPU were overwritten before they were read."""
 
@@ -61,7 +61,7 @@ class Lost:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unparsed:
     """Text of the trace that is none of these."""
 

@@ -7,10 +7,10 @@ after it. The plan knows the fields: every way to read the text as exactly these
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from surftrace.compiler.resolved import Field
+from surftrace.record import record
 from surftrace.tracing.events import Content, Value
 
 _FAULT = rb"\(fault\)"
@@ -23,7 +23,7 @@ _STRING_ELEMENT = re.compile(rb'"([^"]*)"|\(fault\)')
 _MANY = 2
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Step:
     """From a place in the text on, a field and all after it: the number of ways to read them, and the field's end."""
 
@@ -32,7 +32,7 @@ class _Step:
     content: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Guarded:
     """A field that is shown: its place among all, and the places of the pointers that it was read through."""
 

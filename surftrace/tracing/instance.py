@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from surftrace.compiler.plan import DYNAMIC_EVENTS, KPROBE_EVENTS, UPROBE_EVENTS
+from surftrace.record import record
 from surftrace.tracing.tracefs import Tracefs, TracefsError
 
 DEFAULT_NAME = "surftrace"
@@ -33,7 +33,7 @@ _OPTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instance:
     """An instance that this process holds the lock of."""
 

@@ -5,10 +5,10 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from surftrace.errors import SurftraceError
+from surftrace.record import record
 
 DEFAULT_ROOT = "/sys/kernel/tracing"
 _MOUNTS = "/proc/self/mounts"
@@ -29,7 +29,7 @@ class TracefsError(SurftraceError):
         self.errno = errno
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tracefs:
     """A mounted tracefs. All paths are below its root."""
 

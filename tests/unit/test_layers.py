@@ -10,19 +10,20 @@ import pytest
 
 _ROOT = Path(__file__).parents[2]
 
-# Rooms, each with those it may import besides itself. `errors`, `names` and `__init__` of the package are everybody's.
+# Rooms, each with those it may import besides itself. `errors`, `names`, `record` and `__init__` are everybody's.
 _MAY_IMPORT = {
     "btf": set[str](),
     "grammar": set[str](),
     "errors": set[str](),
     "names": set[str](),
-    "lang": {"errors", "names", "grammar"},
-    "kernel": {"errors", "names", "btf", "lang"},
-    "compiler": {"errors", "names", "btf", "lang", "kernel"},
-    "tracing": {"errors", "names", "btf", "lang", "kernel", "compiler"},
-    "output": {"errors", "names", "lang", "kernel", "compiler", "tracing"},
-    "tools": {"errors", "names", "btf", "lang", "kernel", "compiler", "tracing", "output"},
-    "cli": {"errors", "names", "btf", "lang", "kernel", "compiler", "tracing", "output", "tools"},
+    "record": set[str](),
+    "lang": {"errors", "names", "record", "grammar"},
+    "kernel": {"errors", "names", "record", "btf", "lang"},
+    "compiler": {"errors", "names", "record", "btf", "lang", "kernel"},
+    "tracing": {"errors", "names", "record", "btf", "lang", "kernel", "compiler"},
+    "output": {"errors", "names", "record", "lang", "kernel", "compiler", "tracing"},
+    "tools": {"errors", "names", "record", "btf", "lang", "kernel", "compiler", "tracing", "output"},
+    "cli": {"errors", "names", "record", "btf", "lang", "kernel", "compiler", "tracing", "output", "tools"},
     "__main__": {"cli"},
     "__init__": set[str](),
 }
