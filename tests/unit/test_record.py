@@ -30,7 +30,8 @@ class _Other:
 def test_compared_by_fields() -> None:
     assert _Point(1, 2, line=3) == _Point(1, 2, line=4)
     assert _Point(1, 2) != _Point(1, 3)
-    assert _Point(1) != _Other(1)
+    other: object = _Other(1)
+    assert _Point(1) != other
     assert len({_Point(1, line=1), _Point(1, line=2), _Point(2)}) == 2
 
 
