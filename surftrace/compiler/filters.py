@@ -170,6 +170,9 @@ class _Resolver:
                 return self.known(tree, signed_order(name(), tree.operator, value, number.bits, tree.span))
         except ValueError as error:
             raise self.fail(literal.span, str(error), *self.names_like(literal, number)) from None
+        is_so = _foregone(tree.operator, value, _range(number))
+        if is_so is not None:
+            return self.known(tree, is_so)
         return Test(name(), tree.operator, constant, "x" in literal.text.lower()[:3], tree.span)
 
     def compare_bytes(
@@ -208,7 +211,7 @@ class _Resolver:
 
     def known(self, tree: syntax.Compare, result: Condition | bool) -> Condition:
         if isinstance(result, bool):
-            raise self.fail(tree.span, f"this is {'always' if result else 'never'} so")
+            raise self.fail(tree.span, f"this is {'always' if result else 'never'} so, whatever the value")
         return result
 
     def hide(self, tree: syntax.Compare) -> Callable[[Fetch], str]:
@@ -243,7 +246,7 @@ class _Resolver:
     def checked(self, tree: syntax.Compare, value: int, number: Number) -> int:
         """The constant for the kernel: it does not look whether the field can hold it at all."""
         bits, shown = number.bits, print_expr(tree.left)
-        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if number.is_signed else (0, (1 << bits) - 1)
+        low, high = _range(number)
         if not low <= value <= high:
             sign = "signed" if number.is_signed else "unsigned"
             raise ValueError(f"'{shown}' has {bits} {sign} bits: {tree.literal.text} does not fit")
@@ -263,6 +266,20 @@ class _Resolver:
 
     def fail(self, span: Span, message: str, *hints: str) -> CompileError:
         return CompileError([Diagnostic(self.surroundings.source, span, message, tuple(hints))])
+
+
+def _range(number: Number) -> tuple[int, int]:
+    """The least and the greatest value that the field can have."""
+    half = 1 << number.bits - 1
+    return (-half, half - 1) if number.is_signed else (0, 2 * half - 1)
+
+
+def _foregone(operator: Comparison, value: int, limits: tuple[int, int]) -> bool | None:
+    """Whether every value in those limits compares so; None where some do and some do not."""
+    low, high = limits
+    if (operator, value) in ((Comparison.LESS, low), (Comparison.GREATER, high), (Comparison.BITS, 0)):
+        return False
+    return True if (operator, value) in ((Comparison.GREATER_EQUAL, low), (Comparison.LESS_EQUAL, high)) else None
 
 
 def _is_text(literal: syntax.Literal) -> bool:

@@ -284,7 +284,7 @@ def _comparisons(draw: st.DrawFn, scene: _Scene) -> _Condition:
     sign = draw(st.sampled_from(operators))
     # What always or never holds is refused.
     is_settled = (sign in ("<=", ">") and literal == high) or (sign in ("<", ">=") and literal == low)
-    if is_settled and (field.size > 1 or field.name == "level"):
+    if is_settled or (sign == "&" and literal == 0):
         sign = "=="
     if field.kind in ("ip", "ip6", "mac"):
         written = _address(field.kind, literal)
