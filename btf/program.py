@@ -63,14 +63,17 @@ class BtfProgram:
         """Names of all variables."""
         return self._names((Kind.VAR,))
 
-    def enumerator(self, name: str) -> int | None:
-        """The value of the first enumerator of this name, whatever its enum."""
-        for converter in self._converters:
-            for type_id in converter.btf.find_enumerator(name):
-                for enumerator in converter.btf.type(type_id).enumerators:
-                    if enumerator.name == name:
-                        return enumerator.value
-        return None
+    def enumerator(self, name: str) -> tuple[int, ...]:
+        """The values that the enumerators of this name have, whatever their enums; each once, in the file's order."""
+        return tuple(
+            dict.fromkeys(
+                enumerator.value
+                for converter in self._converters
+                for type_id in converter.btf.find_enumerator(name)
+                for enumerator in converter.btf.type(type_id).enumerators
+                if enumerator.name == name
+            )
+        )
 
     def enumerators(self) -> Iterator[str]:
         """Names of the enumerators of all enums."""

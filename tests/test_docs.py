@@ -75,7 +75,8 @@ def test_an_example_compiles(
 ) -> None:
     for name, text in _saved_scripts(path).items():
         (tmp_path / name).write_text(text)
-    (tmp_path / "vmlinux.btf").symlink_to(images.fetch("6.1").btf)
+    kernel = "arm64" if "aarch64" in command else "6.1"
+    (tmp_path / "vmlinux.btf").symlink_to(images.fetch(kernel).btf)
     monkeypatch.chdir(tmp_path)
     is_script = "-o" in command
     types = () if "-b" in command else ("-b", "vmlinux.btf")

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from surftrace.compiler.expressions import evaluate
+from surftrace.compiler.expressions import evaluate, value_of
 from surftrace.compiler.fetch import too_long
 from surftrace.compiler.network import network_order_hint, read_prefixed
 from surftrace.compiler.operands import Operand
@@ -65,7 +65,7 @@ def resolve_argument(assignment: syntax.Assignment, name: str, scope: Scope) -> 
             raise scope.fail(assignment.name_span, message, f"leave {what} out, or name it otherwise")
     if letter is not None and assignment.type is not None:
         raise scope.fail(assignment.type.span, f"the letter {letter.value} and the type both say how it is shown")
-    value = evaluate(expr, scope)
+    value = value_of(expr, scope)
     notes = packet_warnings(expr, scope)
     if prefix is not None:
         reading = read_prefixed(value, prefix, assignment.name_span, scope)
@@ -73,7 +73,7 @@ def resolve_argument(assignment: syntax.Assignment, name: str, scope: Scope) -> 
         reading = read_as(value, assignment.type, expr, scope)
     else:
         reading = read_plainly(value, letter, expr, scope)
-        notes.extend(network_order_hint(value, name, assignment, scope))
+        notes.extend(network_order_hint(value, name, letter, assignment, scope))
     if error := too_long(reading.fetch):
         raise scope.fail(expr.span, error)
     field = Field(

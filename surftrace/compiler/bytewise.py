@@ -6,6 +6,7 @@ are compared as pieces that lie together in such a number, and order is told byt
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TypeAlias
 
 from surftrace.compiler.fetch import Fetch
@@ -67,7 +68,7 @@ def _part(fetch: Fetch, start: int, fetch_type: str) -> Fetch:
         assert start == 0, "what a register holds is one number"
         return Fetch(fetch.base, (), fetch_type)
     *before, last = fetch.byte_offsets
-    return Fetch(fetch.base, (*before, last + start), fetch_type)
+    return replace(fetch, byte_offsets=(*before, last + start), type=fetch_type)
 
 
 def ordered(

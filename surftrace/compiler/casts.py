@@ -19,25 +19,33 @@ from surftrace.kernel.types import (
     underlying,
 )
 from surftrace.lang import syntax
+from surftrace.lang.source import Span
 from surftrace.names import did_you_mean, nearest
 
 
 def taken_as(value: Value, c_type: syntax.CType, scope: Scope) -> Value:
     """`!(TYPE)x`: the same place in memory or in a register, taken as another type."""
     type_ = scope.type_named(c_type)
-    if value.base == "$comm":
-        raise scope.fail(c_type.span, "$comm is a string and nothing else")
+    check_no_string(value, c_type.span, scope)
+    if value.bits is not None:
+        message = f"this is a bit field of {value.bits[1]} bits: it cannot be taken as another type"
+        raise scope.fail(c_type.span, message, "leave the cast out")
     if not value.is_memory and underlying(type_).kind == TypeKind.ARRAY:
         what = value.base if not value.is_address else "this"
         raise scope.fail(c_type.span, f"{what} holds no array, at most its address", "cast it to a pointer")
     return replace(value, type=type_)
 
 
+def check_no_string(value: Value, span: Span, scope: Scope) -> None:
+    """CompileError, about `span`, for the kernel's $comm, which nothing can be made of."""
+    if value.base == "$comm" and value.type is None:
+        raise scope.fail(span, "$comm is a string and nothing else")
+
+
 def converted(value: Value, expr: syntax.Conversion, scope: Scope) -> Value:
     """C's cast: an array becomes the address of its first element, a number keeps its value."""
     type_, old = scope.type_named(expr.type), value.type
-    if value.base == "$comm":
-        raise scope.fail(expr.type.span, "$comm is a string and nothing else")
+    check_no_string(value, expr.type.span, scope)
     if is_aggregate(type_) or underlying(type_).kind in (TypeKind.ARRAY, TypeKind.FUNCTION, TypeKind.VOID):
         raise scope.fail(expr.type.span, f"C has no cast to {a_spelled(type_)}", f"write !({expr.type.text})")
     if underlying(type_).kind == TypeKind.BOOL and (old is None or underlying(old).kind != TypeKind.BOOL):
@@ -54,6 +62,8 @@ def converted(value: Value, expr: syntax.Conversion, scope: Scope) -> Value:
 
 def _resized(value: Value, old: Type, new: Type, expr: syntax.Conversion, scope: Scope) -> Value:
     old_size, new_size = size_of(old) or 0, size_of(new) or 0
+    if value.bits is not None and 8 * new_size <= value.bits[1]:
+        return _low_bits(value, value.bits, 8 * new_size, new, scope)
     if value.bits is not None or new_size > old_size:
         # The kernel reads no value wider than it is: it is shown as it is, which is the same number.
         if underlying(new).kind == TypeKind.POINTER:
@@ -67,6 +77,14 @@ def _resized(value: Value, old: Type, new: Type, expr: syntax.Conversion, scope:
     if new_size < old_size and value.is_address:
         raise scope.fail(expr.type.span, "the kernel cannot take a part of an address that it does not read")
     return replace(value, type=new)
+
+
+def _low_bits(value: Value, bits: tuple[int, int], width: int, type_: Type, scope: Scope) -> Value:
+    """The low bits of a bit field, taken as another type."""
+    first, old_width = bits
+    # On big-endian machines a field's first bit is its most significant one.
+    first += 0 if scope.machine.byteorder == "little" else old_width - width
+    return replace(value, bits=(first, width), type=type_)
 
 
 def _is_signed(type_: Type) -> bool:

@@ -9,10 +9,10 @@ from surftrace.compiler.arguments import (
     packet_warnings,
     resolve_argument,
 )
-from surftrace.compiler.expressions import evaluate
+from surftrace.compiler.expressions import value_of
 from surftrace.compiler.fetch import Fetch, too_long
 from surftrace.compiler.filters import Surroundings, resolve_filter
-from surftrace.compiler.guards import Guard, guarded, pointer_guard, sentinel, string_guard, tests_of
+from surftrace.compiler.guards import Guard, guarded, last_pointer_of, pointer_guard, sentinel, string_guard, tests_of
 from surftrace.compiler.hidden import HiddenFields
 from surftrace.compiler.network import prefix_of_comparison, read_prefixed
 from surftrace.compiler.operands import COMMON_OPERANDS, Number, Operand, Unknown
@@ -28,12 +28,16 @@ from surftrace.lang.syntax import Kind, Probe
 # Linux kernel/trace/trace_probe.h: MAX_TRACE_ARGS. 5.10 and 6.1 drop what is over it in silence.
 MAX_ARGUMENTS = 128
 
+_SMALL = ("comm", "cpu")
 _KPROBE_OPERANDS: Mapping[Kind, Mapping[str, Operand]] = {
-    Kind.ENTRY: {"__probe_ip": Number(64, False)},
-    Kind.RETURN: {"__probe_func": Number(64, False), "__probe_ret_ip": Number(64, False)},
+    Kind.ENTRY: {"__probe_ip": Number(64, False, is_code=True)},
+    Kind.RETURN: {"__probe_func": Number(64, False, is_code=True), "__probe_ret_ip": Number(64, False, is_code=True)},
     Kind.EVENT: {},
-    Kind.USER_ENTRY: {"__probe_ip": Number(64, False)},
-    Kind.USER_RETURN: {"__probe_func": Number(64, False), "__probe_ret_ip": Number(64, False)},
+    Kind.USER_ENTRY: {"__probe_ip": Number(64, False, is_code=True)},
+    Kind.USER_RETURN: {
+        "__probe_func": Number(64, False, is_code=True),
+        "__probe_ret_ip": Number(64, False, is_code=True),
+    },
 }
 
 
@@ -61,12 +65,16 @@ class _Contents:
     def __init__(self, scope: Scope, has_guards: bool, warnings: list[Diagnostic]) -> None:
         self.scope = scope
         self.warnings = warnings
-        self.addresses = scope.addresses() if has_guards else None
+        self.has_guards = has_guards
         # A program's probe takes the constant's address for one in the process (trace_uprobe.c, fetch_store_string).
         self.has_sentinels = has_guards and not scope.is_user and scope.features().has(Feature.IMMEDIATE)
         self.hidden = HiddenFields()
         self.fields: list[Field] = []
-        self.operands: dict[str, Operand] = {**COMMON_OPERANDS, **_KPROBE_OPERANDS[scope.kind]}
+        # Of the names that all events have, those in small letters are also a function's or an event's own.
+        common = {
+            name: each for name, each in COMMON_OPERANDS.items() if name not in _SMALL or name not in scope.names()
+        }
+        self.operands: dict[str, Operand] = {**common, **_KPROBE_OPERANDS[scope.kind]}
         self.diagnostics: list[Diagnostic] = []
         self.taken: set[str] = set()
 
@@ -115,9 +123,9 @@ class _Contents:
         pointers = {each.name: self._pointers(each) for each in unguarded}
         fields = [replace(each, guards=tuple(pointer.name for pointer in pointers[each.name])) for each in unguarded]
         fields.extend(each for each in self.hidden.fields if each.name not in pointers)
-        if condition is not None and self.addresses is not None:
+        if condition is not None and self.has_guards:
             guards = {name: [pointer_guard(pointer) for pointer in each] for name, each in pointers.items()}
-            fields = self._with_sentinels(fields, condition, guards)
+            fields = self._with_string_guards(fields, condition, guards)
             condition = guarded(condition, guards)
         if len(fields) > MAX_ARGUMENTS:
             message = f"this needs {len(fields)} values with those for its filter and its guards: the kernel takes"
@@ -126,24 +134,37 @@ class _Contents:
             raise self.scope.fail(span, f"{message} {MAX_ARGUMENTS}", "make two probes of it, or use --no-guard")
         return tuple(fields), condition
 
-    def _with_sentinels(self, fields: list[Field], condition: Condition, guards: dict[str, list[Guard]]) -> list[Field]:
-        """The fields, each string that the filter compares followed by one that tells whether it was read."""
-        if not self.has_sentinels:
-            return fields
+    def _with_string_guards(
+        self, fields: list[Field], condition: Condition, guards: dict[str, list[Guard]]
+    ) -> list[Field]:
+        """The fields, with those that tell whether the strings that the filter compares were read."""
         compared = {test.field for test in tests_of(condition)}
-        result = []
+        result, pointers = [], []
         for field in fields:
             result.append(field)
-            if field.name in compared and field.is_string and field.fetch.base != "$comm":
+            if field.name not in compared or not field.is_string or field.fetch.base == "$comm":
+                continue
+            if self.has_sentinels:
                 result.append(sentinel(self.hidden.new_name(), field.span))
                 guards[field.name].append(string_guard(field))
-        return result
+            elif (pointer := last_pointer_of(field.fetch)) is not None:
+                pointers.append(self.hidden.add(pointer, field.span, self._string_addresses(field.fetch)))
+                guards[field.name].append(pointer_guard(pointers[-1]))
+        known = {field.name for field in result}
+        return result + [pointer for pointer in dict.fromkeys(pointers) if pointer.name not in known]
+
+    def _string_addresses(self, fetch: Fetch) -> tuple[int, int]:
+        """Where a string may lie: `:string` reads a process's memory as well on machines where the two differ."""
+        user, scope = self.scope.machine.user_addresses, self.scope
+        if scope.is_user or fetch.type == "ustring" or len(fetch.byte_offsets) - 1 in fetch.user_reads:
+            return user
+        return user[0], scope.machine.kernel_addresses[1]
 
     def _pointers(self, field: Field) -> list[Field]:
         """The hidden fields with the pointers that a field is read through."""
-        if self.addresses is None or field.valid is not None:
+        if not self.has_guards or field.valid is not None:
             return []
-        return self.hidden.pointers_of(field, self.addresses, self.has_sentinels)
+        return self.hidden.pointers_of(field, self.scope.addresses(), self.scope.machine.user_addresses)
 
     def _hide(self, fetch: Fetch, span: Span) -> str:
         if error := too_long(fetch):
@@ -158,7 +179,7 @@ class _Contents:
             case syntax.Name(name) if name in self.taken and name not in scope.names():
                 message = f"'{name}' is an argument of this probe: a filter compares it as it is"
                 raise scope.fail(tree.left.span, message, f"write {name} alone, or the value that it was made from")
-        value = evaluate(tree.left, scope)
+        value = value_of(tree.left, scope)
         self.warnings.extend(packet_warnings(tree.left, scope))
         prefix = prefix_of_comparison(value, tree.literal)
         if prefix is not None:

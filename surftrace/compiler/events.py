@@ -12,6 +12,7 @@ from surftrace.compiler.scope import Scope
 from surftrace.kernel.features import Feature
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.target import Target
+from surftrace.kernel.types import enumerators_of
 from surftrace.lang import syntax
 from surftrace.lang.printing import print_expr
 from surftrace.lang.script import Script
@@ -54,13 +55,14 @@ def resolve_event(
         if fields is None:
             message = f"the fields of {place} are not known here: nobody checks what they are compared with"
             warnings.append(Diagnostic(probe.source, probe.filter.span, message, (), "warning"))
-        condition = _own_filter(probe, probe.filter, fields, target)
+        condition = _own_filter(probe, event, probe.filter, fields, target)
     return ResolvedProbe(probe, "", place, (), condition, None)
 
 
 def _scope(probe: Probe, place: str, target: Target, fields: tuple[EventField, ...] | None) -> Scope:
     kernel = target.kernel
-    known = None if fields is None else {field.name: field for field in fields}
+    # Linux kernel/trace/trace_eprobe.c takes the event's own fields: the common ones are in another list.
+    known = None if fields is None else {each.name: each for each in fields if not each.name.startswith("common_")}
     return Scope(
         probe.source,
         probe.kind,
@@ -75,7 +77,9 @@ def _scope(probe: Probe, place: str, target: Target, fields: tuple[EventField, .
     )
 
 
-def _own_filter(probe: Probe, tree: syntax.Filter, fields: tuple[EventField, ...] | None, target: Target) -> Condition:
+def _own_filter(
+    probe: Probe, event: EventTarget, tree: syntax.Filter, fields: tuple[EventField, ...] | None, target: Target
+) -> Condition:
     """The filter over the event's own fields, to which nothing can be added."""
     kernel = target.kernel
 
@@ -89,24 +93,36 @@ def _own_filter(probe: Probe, tree: syntax.Filter, fields: tuple[EventField, ...
     surroundings = Surroundings(
         probe.source,
         target.machine.byteorder,
-        None if fields is None else {**COMMON_OPERANDS, **_operands(fields)},
+        None if fields is None else {**COMMON_OPERANDS, **_operands(event, fields, target)},
         (),
         no_field,
         no_hidden,
         lambda name: target.types().enumerator(name),
         lambda: target.types().enumerators(),
         lambda name: compared_function(name, kernel.symbols(), target.types(), kernel.features()),
+        _pointed_text(event, target) if event.system == "syscalls" else Text(),
     )
     return resolve_filter(tree, surroundings)
 
 
-def _operands(fields: Iterable[EventField]) -> dict[str, Operand]:
-    operands: dict[str, Operand] = {}
-    for field in fields:
-        if field.is_string:
-            operands[field.name] = Text()
-        elif field.is_number:
-            operands[field.name] = Number(field.size * 8, field.is_signed, is_code=True)
-        else:
-            operands[field.name] = Opaque(f"a {field.type}")
-    return operands
+def _operands(event: EventTarget, fields: Iterable[EventField], target: Target) -> dict[str, Operand]:
+    return {field.name: _operand(event, field, target) for field in fields}
+
+
+def _operand(event: EventTarget, field: EventField, target: Target) -> Operand:
+    if field.is_string and "*" in field.type:
+        return _pointed_text(event, target)
+    if field.is_string:
+        return Text()
+    if not field.is_number:
+        return Opaque(f"a {field.type}")
+    names = enumerators_of(target.types().of_event_field(field)) if field.type.startswith("enum ") else ()
+    return Number(field.size * 8, field.is_signed, enumerators=names, is_code=True)
+
+
+def _pointed_text(event: EventTarget, target: Target) -> Operand:
+    """A string that a field points to: in a process's memory, where a process has passed it to the kernel."""
+    if event.system != "syscalls" or target.kernel.features().has(Feature.USTRING_FILTER):
+        return Text(is_user=event.system == "syscalls")
+    since = Feature.USTRING_FILTER.since
+    return Opaque(f"a string in a process's memory (Linux {since} compares it, and any as an argument: NAME=VALUE)")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from surftrace.compiler.arguments import split_letter
 from surftrace.compiler.expressions import evaluate
-from surftrace.compiler.fetch import Fetch, render_fetch
+from surftrace.compiler.fetch import render_fetch
 from surftrace.compiler.plan import render_condition
 from surftrace.compiler.resolved import Field, ResolvedProbe
 from surftrace.compiler.scope import Scope
@@ -90,7 +90,7 @@ def _reads(expr: syntax.Expr, scope: Scope) -> Iterator[Line]:
     """Each expression that the value's goes through, from its base on: its type, and the reads that make it."""
     for step in _spine(expr):
         value = evaluate(step, scope)
-        reads = render_fetch(Fetch(value.base, value.byte_offsets, ""))
+        reads = render_fetch(value.fetch(""))
         bits = f", bits {value.bits[0]} to {value.bits[0] + value.bits[1] - 1}" if value.bits is not None else ""
         address = "the address of " if value.is_address else ""
         type_text = spelled(value.type) if value.type is not None else "no known type"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from drgn import TypeKind
 
-from surftrace.compiler.casts import address_of, container_of, converted, taken_as
+from surftrace.compiler.casts import address_of, check_no_string, container_of, converted, taken_as
 from surftrace.compiler.chain import Value
 from surftrace.compiler.fetch import MAX_ARRAY
 from surftrace.compiler.headers import LAYERS
@@ -23,6 +23,7 @@ from surftrace.kernel.types import (
     size_of,
     spelled,
     underlying,
+    user_type,
 )
 from surftrace.lang import syntax
 from surftrace.lang.source import Span
@@ -30,8 +31,16 @@ from surftrace.lang.syntax import Kind
 from surftrace.names import did_you_mean, nearest
 
 
+def value_of(expr: syntax.Expr, scope: Scope) -> Value:
+    """The value of a whole expression; CompileError where it has none on this kernel, or cannot be read there."""
+    value = evaluate(expr, scope)
+    if value.user_reads:
+        scope.require(Feature.USER_MEMORY, expr.span)
+    return value
+
+
 def evaluate(expr: syntax.Expr, scope: Scope) -> Value:  # noqa: C901 # one case a node
-    """The value of an expression; CompileError where it has none on this kernel."""
+    """The value of an expression or of a part of one; CompileError where it has none on this kernel."""
     match expr:
         case syntax.Argument():
             return _argument(expr.index, expr.span, scope)
@@ -176,7 +185,11 @@ def _event_field(expr: syntax.Name, scope: Scope) -> Value:
         names = [name for name in scope.event_fields if not name.startswith("common_")]
         hints = did_you_mean(nearest(expr.name, names)) or (f"its fields are {listed(names, 16)}",)
         raise scope.fail(expr.span, f"{scope.function} has no field '{expr.name}'", *hints)
-    return Value(f"${expr.name}", (), scope.types.of_event_field(field))
+    type_ = scope.types.of_event_field(field)
+    bare = underlying(type_)
+    if scope.function.startswith("syscalls/") and bare.kind == TypeKind.POINTER:  # what a process passes is its own
+        type_ = scope.pointer_to(user_type(bare.prog, bare.type))
+    return Value(f"${expr.name}", (), type_)
 
 
 def _variable(expr: syntax.Variable, scope: Scope) -> Value:
@@ -190,7 +203,7 @@ def _variable(expr: syntax.Variable, scope: Scope) -> Value:
                 if scope.kind is Kind.EVENT
                 else f"write an '{'R' if scope.is_user else 'r'}' probe",
             )
-        return Value("$retval", (), scope.prototype.type if scope.prototype is not None else None)
+        return _result(expr.span, scope)
     if name == "$comm":
         return Value("$comm", (), None)
     if scope.kind is not Kind.EVENT and re.fullmatch(r"\$stack[0-9]{0,3}", name):
@@ -211,12 +224,32 @@ def _variable(expr: syntax.Variable, scope: Scope) -> Value:
     )
 
 
+def _result(span: Span, scope: Scope) -> Value:
+    if scope.prototype is None:
+        return Value("$retval", (), None)
+    type_ = scope.prototype.type
+    if scope.has_result_in_memory():
+        message = f"{scope.function} returns {a_spelled(type_)} in memory, at an address that its caller passed"
+        # System V AMD64 ABI 3.2.3: %rax has that address; others leave it nowhere.
+        hints = (f"that address is in %ax: !({spelled(type_)} *)%ax",) if scope.machine.name == "x86_64" else ()
+        raise scope.fail(span, message, *hints)
+    return Value("$retval", (), type_)
+
+
 def _symbol(expr: syntax.Symbol, scope: Scope) -> Value:
     if scope.is_user:  # Linux Documentation/trace/uprobetracer.rst has @ADDRESS and @+OFFSET alone
         raise scope.fail(expr.span, "memory at a symbol can be read by probes on the kernel only")
-    if scope.symbols is not None and not scope.symbols.named(expr.name):
-        hints = did_you_mean(f"@{name}" for name in nearest(expr.name, scope.symbols.variable_names()))
-        raise scope.fail(expr.span, f"this kernel has no symbol '{expr.name}'", *hints)
+    if scope.symbols is not None:
+        found = scope.symbols.named(expr.name)
+        if not found:
+            hints = did_you_mean(f"@{name}" for name in nearest(expr.name, scope.symbols.variable_names()))
+            raise scope.fail(expr.span, f"this kernel has no symbol '{expr.name}'", *hints)
+        addresses = {symbol.address for symbol in found}
+        if len(found) > 1 and (len(addresses) > 1 or 0 in addresses):
+            known = [f"@{symbol.address:#x}" for symbol in found if symbol.address and scope.symbols.is_running]
+            hints = (f"name the address: {' or '.join(known[:4])}",) if known else ()
+            message = f"{len(found)} symbols have the name {expr.name}: which one is not clear"
+            raise scope.fail(expr.span, message, *hints)
     return Value(f"@{expr.name}", (expr.byte_offset,), None)
 
 
@@ -234,14 +267,12 @@ def _member(expr: syntax.Member, scope: Scope) -> Value:
     else:
         operand = evaluate(expr.operand, scope)
         if operand.type is None:
+            check_no_string(operand, expr.operand.span, scope)
             what = _unknown(expr.operand, scope)
             raise scope.fail(expr.operand.span, f"{what}, so it has no members", "cast it: !(struct file *)...")
         value = _select(operand, operand.type, expr, scope)
     if expr.type is None:
         return value
-    if value.bits is not None:
-        what = f"'{expr.name}' is a bit field of {value.bits[1]} bits: it cannot be taken as another type"
-        raise scope.fail(expr.type.span, what, "leave the cast out")
     return taken_as(value, expr.type, scope)
 
 
@@ -309,6 +340,8 @@ def _slice(expr: syntax.Slice, scope: Scope) -> Value:
     length = None
     if is_packet_data(inner):
         assert isinstance(inner, syntax.Member)
+        if inner.name == "Sdata":
+            raise scope.fail(expr.bounds_span, "Sdata is a string: it takes an index, no slice", "write Sdata[0]")
         first = syntax.Index(inner, expr.start, expr.bounds_span, expr.span)
         start = _index(first, scope)
     else:
@@ -336,6 +369,7 @@ def _length(operand: Value) -> int | None:
 def _element(operand: Value, index: int, inner: syntax.Expr, scope: Scope) -> Value:
     """An element of an array, or of what a pointer points to."""
     if operand.type is None:
+        check_no_string(operand, inner.span, scope)
         raise scope.fail(inner.span, f"{_unknown(inner, scope)}, so it has no elements", "cast it: !(u64 *)...")
     bare = underlying(operand.type)
     if bare.kind not in (TypeKind.ARRAY, TypeKind.POINTER):

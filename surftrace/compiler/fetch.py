@@ -16,12 +16,19 @@ class Fetch:
     """Start at `base`, then read at each offset in turn; the last read is of `type`.
 
     `base` is a register (`%di`), a kernel variable (`$retval`, `$stack1`, `$comm`), or an address (`@name`,
-    `@0xff..`), whose first offset the kernel adds before it reads.
+    `@0xff..`), whose first offset the kernel adds before it reads. `user_reads` are the numbers of the reads that are
+    of a process's memory, where the probe is on the kernel.
     """
 
     base: str
     byte_offsets: tuple[int, ...]
     type: str
+    user_reads: frozenset[int] = frozenset()
+
+    @property
+    def is_string(self) -> bool:
+        """Does the last read give a string?"""
+        return self.type in ("string", "ustring")
 
     @property
     def is_memory(self) -> bool:
@@ -49,7 +56,11 @@ def too_long(fetch: Fetch) -> str | None:
 
 
 def _render(fetch: Fetch, spec: str) -> str:
-    text, byte_offsets = fetch.base, fetch.byte_offsets
+    text, byte_offsets, user_reads = fetch.base, fetch.byte_offsets, fetch.user_reads
+    if fetch.type.endswith("]"):
+        # The kernel fetches arrays by its plain read alone, which reads a process's memory where its address tells it
+        # (Linux kernel/trace/trace_probe.c, traceprobe_parse_probe_arg_body; trace_probe_kernel.h, probe_mem_read).
+        user_reads = user_reads - {len(byte_offsets) - 1}
     if fetch.is_memory and byte_offsets:
         first, *rest = byte_offsets
         if text[1].isdigit():  # the kernel adds to a symbol, not to an address
@@ -57,6 +68,8 @@ def _render(fetch: Fetch, spec: str) -> str:
         elif first:
             text = f"{text}{first:+{spec}}"
         byte_offsets = tuple(rest)
-    for byte_offset in byte_offsets:
-        text = f"{byte_offset:+{spec}}({text})"
+    for number, byte_offset in enumerate(byte_offsets, len(fetch.byte_offsets) - len(byte_offsets)):
+        offset = f"{byte_offset:+{spec}}"
+        # Linux Documentation/trace/kprobetrace.rst: +|-[u]OFFSET(FETCHARG).
+        text = f"{offset[0]}{'u' if number in user_reads else ''}{offset[1:]}({text})"
     return f"{text}:{fetch.type}" if fetch.type else text

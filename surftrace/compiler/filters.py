@@ -35,6 +35,7 @@ class Surroundings:
     gives the name of a hidden field that holds what is fetched. `enumerator` and `function` look a name up: a
     function's is its address, or its name where the kernel's filter takes that, None where there is none of that name,
     and a ValueError where the kernel cannot compare with it. `enumerators` are all names that `enumerator` knows.
+    `unknown_text` is what a field is that a string is compared with, where the fields are not known.
     """
 
     source: Source
@@ -43,9 +44,10 @@ class Surroundings:
     names: Collection[str]
     read: Callable[[syntax.Compare], tuple[Fetch, Operand]]
     hide: Callable[[Fetch, Span], str]
-    enumerator: Callable[[str], int | None]
+    enumerator: Callable[[str], tuple[int, ...]]
     enumerators: Callable[[], Iterable[str]]
     function: Callable[[str], int | str | None]
+    unknown_text: Operand = Text()
 
 
 def resolve_filter(tree: syntax.Filter, surroundings: Surroundings) -> Condition:
@@ -100,8 +102,9 @@ class _Resolver:
     def compare(self, tree: syntax.Compare) -> Condition:
         name, operand = self.left(tree)
         match operand:
-            case Text():
-                return self.compare_text(tree, name)
+            case Text(is_user):
+                # Linux Documentation/trace/events.rst, "Filtering on a user string".
+                return self.compare_text(tree, (lambda: f"{name()}.ustring") if is_user else name)
             case Number(prefix=None):
                 return self.compare_number(tree, name, operand)
             case Number(prefix=prefix) | Bytes(prefix=prefix):
@@ -121,7 +124,8 @@ class _Resolver:
         if operands is None:
             # The event's fields are not known here: what was written tells the type, the kernel checks it.
             number = Number(64, tree.literal.text.startswith("-"))
-            return lambda: name, Text() if _is_text(tree.literal) else COMMON_OPERANDS.get(name, number)
+            unknown = self.surroundings.unknown_text if _is_text(tree.literal) else number
+            return lambda: name, COMMON_OPERANDS.get(name, unknown)
         if name in operands:
             return lambda: name, operands[name]
         if name in self.surroundings.names:
@@ -234,9 +238,11 @@ class _Resolver:
                 return value
         if literal.text in _WORDS:
             return _WORDS[literal.text]
-        value_of_name = self.surroundings.enumerator(literal.text)
-        if value_of_name is not None:
-            return value_of_name
+        if values := self.surroundings.enumerator(literal.text):
+            if len(values) > 1:
+                numbers = listed(map(str, values), 20)
+                raise ValueError(f"enums give '{literal.text}' several values, {numbers}: write the number")
+            return values[0]
         is_pointer = number.is_code and number.bits == 64 and not number.is_signed
         function = self.surroundings.function(literal.text) if is_pointer else None
         if function is None:
@@ -259,7 +265,7 @@ class _Resolver:
         if literal.quote:
             return ()
         if not number.enumerators:
-            is_unknown = re.fullmatch(_NAME, literal.text) and self.surroundings.enumerator(literal.text) is None
+            is_unknown = re.fullmatch(_NAME, literal.text) and not self.surroundings.enumerator(literal.text)
             return did_you_mean(nearest(literal.text, self.surroundings.enumerators())) if is_unknown else ()
         names = [name for _, name in number.enumerators]
         return did_you_mean(nearest(literal.text, names)) or (f"its values are {listed(names)}",)

@@ -30,17 +30,28 @@ _OPPOSITES = {
 }
 
 
-def pointers_of(fetch: Fetch, has_sentinel: bool) -> tuple[Fetch, ...]:
-    """The pointers that are read through, the first one first.
+def pointers_of(fetch: Fetch) -> tuple[Fetch, ...]:
+    """The pointers that are read through, the first one first, but a string's last one.
 
-    A string's last one is left out where a filter has a sentinel for it: it may be a process's, which most machines
-    read by the same fetch, and the kernel itself marks a string whose last read faults.
+    That one may be a process's, which most machines read by the same fetch; and the kernel itself marks a string whose
+    last read faults.
     """
-    stops = range(1 if fetch.is_memory else 0, len(fetch.byte_offsets))
-    pointers = [Fetch(fetch.base, fetch.byte_offsets[:stop], "x64") for stop in stops]
-    if fetch.type in ("string", "ustring") and has_sentinel:
-        pointers = pointers[:-1]
+    stops = range(1 if fetch.is_memory else 0, len(fetch.byte_offsets) - fetch.is_string)
+    pointers = [_pointer(fetch, stop) for stop in stops]
     return tuple(pointer for pointer in pointers if pointer.base != "$stack" or pointer.byte_offsets)
+
+
+def last_pointer_of(fetch: Fetch) -> Fetch | None:
+    """The pointer that the last read goes through; None where it is the kernel's own."""
+    count = len(fetch.byte_offsets)
+    is_own = count <= 1 and (fetch.is_memory or fetch.base == "$stack")
+    return None if is_own or not count else _pointer(fetch, count - 1)
+
+
+def _pointer(fetch: Fetch, stop: int) -> Fetch:
+    """What is read at offset number `stop`."""
+    user_reads = frozenset(number for number in fetch.user_reads if number < stop)
+    return Fetch(fetch.base, fetch.byte_offsets[:stop], "x64", user_reads)
 
 
 def guarded(condition: Condition, guards: Mapping[str, Sequence[Guard]]) -> Condition:

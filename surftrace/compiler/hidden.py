@@ -12,7 +12,7 @@ class HiddenFields:
 
     def __init__(self) -> None:
         # A pointer that a filter compares is no guard: it may itself not have been read.
-        self._by_fetch: dict[tuple[Fetch, bool], Field] = {}
+        self._by_fetch: dict[tuple[Fetch, tuple[int, int] | None], Field] = {}
         self._count = 0
 
     @property
@@ -22,11 +22,10 @@ class HiddenFields:
 
     def add(self, fetch: Fetch, span: Span, valid: tuple[int, int] | None = None) -> Field:
         """The hidden field with this fetch; `valid` is the range of addresses for a pointer that guards look at."""
-        key = (fetch, valid is not None)
-        known = self._by_fetch.get(key)
+        known = self._by_fetch.get((fetch, valid))
         if known is None:
             known = Field(self.new_name(), fetch, None, span, is_hidden=True, valid=valid)
-            self._by_fetch[key] = known
+            self._by_fetch[fetch, valid] = known
         return known
 
     def new_name(self) -> str:
@@ -34,6 +33,10 @@ class HiddenFields:
         self._count += 1
         return f"{HIDDEN}{self._count - 1}"
 
-    def pointers_of(self, field: Field, addresses: tuple[int, int], has_sentinel: bool) -> list[Field]:
-        """The pointers that a field is read through, those nearest to its base first."""
-        return [self.add(pointer, field.span, addresses) for pointer in pointers_of(field.fetch, has_sentinel)]
+    def pointers_of(self, field: Field, kernel: tuple[int, int], user: tuple[int, int]) -> list[Field]:
+        """The pointers that a field is read through, those nearest to its base first; both ranges of addresses."""
+        user_reads = field.fetch.user_reads
+        return [
+            self.add(pointer, field.span, user if len(pointer.byte_offsets) in user_reads else kernel)
+            for pointer in pointers_of(field.fetch)
+        ]

@@ -5,15 +5,14 @@ import re
 from drgn import TypeKind
 
 from surftrace.compiler.chain import Value
-from surftrace.compiler.fetch import Fetch
 from surftrace.compiler.operands import Bytes, Number
-from surftrace.compiler.reading import Reading
+from surftrace.compiler.reading import Reading, check_array
 from surftrace.compiler.scope import Scope
 from surftrace.compiler.values import NETWORK_ORDER_TYPES, Prefix, prefix_of
-from surftrace.kernel.features import Feature
 from surftrace.kernel.types import Type, a_spelled, is_char, size_of, sole_scalar, spelled, underlying
 from surftrace.lang import syntax
 from surftrace.lang.source import Diagnostic, Span
+from surftrace.lang.syntax import Format
 
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+(/.*)?")
 
@@ -35,13 +34,19 @@ def read_prefixed(value: Value, prefix: Prefix, span: Span, scope: Scope) -> Rea
             message += f": this is of type {spelled(type_)}"
         else:
             message += f": this {spelled(type_) if type_ else 'value'} has {size}"
-        raise scope.fail(span, message)
+        raise scope.fail(span, message, *_bytes_hint(bare, prefix))
     if prefix.array_type is not None:
-        scope.require(Feature.ARRAY, span)
-        fetch = Fetch(value.base, value.byte_offsets, prefix.array_type)
+        check_array(value, prefix.size, span, scope)
+        fetch = value.fetch(prefix.array_type)
         return Reading(fetch, Bytes(prefix, fetch))
-    fetch = Fetch(value.base, value.byte_offsets, f"u{prefix.size * 8}")
+    fetch = value.fetch(f"u{prefix.size * 8}")
     return Reading(fetch, Number(prefix.size * 8, False, prefix, fetch=fetch))
+
+
+def _bytes_hint(bare: Type | None, prefix: Prefix) -> tuple[str, ...]:
+    """How to name the bytes that the prefix shows, where more of them are at hand."""
+    is_many = bare is not None and bare.kind in (TypeKind.POINTER, TypeKind.ARRAY) and size_of(bare.type) == 1
+    return (f"take the first {prefix.size}: VALUE[0:{prefix.size}]",) if prefix.array_type and is_many else ()
 
 
 def prefix_of_comparison(value: Value, literal: syntax.Literal) -> Prefix | None:
@@ -60,7 +65,9 @@ def prefix_of_comparison(value: Value, literal: syntax.Literal) -> Prefix | None
     return prefix_of(name) if name is not None else None
 
 
-def network_order_hint(value: Value, name: str, assignment: syntax.Assignment, scope: Scope) -> list[Diagnostic]:
+def network_order_hint(
+    value: Value, name: str, letter: Format | None, assignment: syntax.Assignment, scope: Scope
+) -> list[Diagnostic]:
     """The warning that a value's type wants a prefix, which the argument's name has not."""
     if value.type is None or scope.machine.byteorder == "big":
         return []
@@ -68,7 +75,11 @@ def network_order_hint(value: Value, name: str, assignment: syntax.Assignment, s
     if prefix is None:
         return []
     message = f"'{name}' is {a_spelled(value.type)}: its bytes are shown in this machine's order"
-    return [scope.warning(assignment.name_span, message, f"call it {prefix}{name}")]
+    hint = f"call it {prefix}{name}"
+    if letter is not None:
+        shown = prefix.upper() if letter is Format.HEXADECIMAL else prefix
+        hint = f"write {shown}{name}, and leave {letter.value} out"
+    return [scope.warning(assignment.name_span, message, hint)]
 
 
 def _network_order_prefix(type_: Type) -> str | None:

@@ -29,7 +29,9 @@ class Number:
 
 @record
 class Text:
-    """A field that the kernel compares as a string."""
+    """A field that the kernel compares as a string. `is_user`: it points to one in a process's memory."""
+
+    is_user: bool = False
 
 
 @record

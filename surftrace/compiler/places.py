@@ -1,7 +1,6 @@
 """The name of a function in, the kernel's symbol for it out: renamed by the compiler, twice there, or not at all."""
 
 from collections import Counter
-from dataclasses import replace
 
 from surftrace.compiler.scope import Types, listed
 from surftrace.kernel.features import Feature, Features
@@ -91,10 +90,14 @@ def compared_function(name: str, symbols: Symbols | None, types: Types, features
 def matches(source: Source, target: PatternTarget, on: Target) -> tuple[tuple[KernelSymbol, ...], tuple[str, ...]]:
     """The functions that a glob means and that can be traced; and the names among them that are not one's alone."""
     symbols, traceable = on.kernel.symbols(), on.kernel.traceable()
+    if symbols is None and target.module:
+        message = f"the functions of the module {target.module} are not known here"
+        hint = "give the symbols of its kernel, a copy of /proc/kallsyms, with --symbols"
+        raise CompileError([Diagnostic(source, target.span, message, (hint,))])
     if symbols is None:
         names = on.types(target.module).function_names()
         symbols = Symbols("".join(f"0 T {name}\n" for name in names).encode(errors="surrogateescape"))
-        found = [replace(symbol, module=target.module) for symbol in symbols.matching(target.pattern)]
+        found = symbols.matching(target.pattern)
     else:
         found = [symbol for symbol in symbols.matching(target.pattern) if target.module in ("", symbol.module)]
     count = Counter(symbol.name for symbol in found)

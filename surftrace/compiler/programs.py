@@ -113,12 +113,12 @@ class _UserTypes:
         except TypeInfoError:
             return self.kernel_types().named(text)
 
-    def enumerator(self, name: str) -> int | None:
-        """The value of an enumerator of the kernel's; None also where its types are not known."""
+    def enumerator(self, name: str) -> tuple[int, ...]:
+        """The values of the kernel's enumerators of this name; none also where its types are not known."""
         try:
             return self.kernel_types().enumerator(name)
         except TypeInfoError:
-            return None
+            return ()
 
     def enumerators(self) -> Iterable[str]:
         """The names of the kernel's enumerators; none where its types are not known."""

@@ -30,6 +30,8 @@ from surftrace.record import record
 _LETTERS = {Format.SIGNED: "s", Format.UNSIGNED: "u", Format.HEXADECIMAL: "x"}
 _KERNEL_TYPE = re.compile(r"(?:([usx])(8|16|32|64)|(char|u?string|symbol)|(b)(\d+)@(\d+)/(8|16|32|64))(?:\[(\d+)\])?")
 
+_NEEDED = {"symbol": Feature.SYMBOL, "char": Feature.CHAR, "ustring": Feature.USTRING}
+
 
 @record
 class Reading:
@@ -62,7 +64,7 @@ def read_plainly(value: Value, letter: Format | None, expr: syntax.Expr, scope: 
         return _bit_field(value, value.bits, letter, type_, expr.span, scope)
     bare = underlying(type_)
     if bare.kind == TypeKind.POINTER and is_char(bare.type) and letter is None:
-        return Reading(Fetch(value.base, (*value.byte_offsets, 0), _string_type(bare, expr.span, scope)), Text())
+        return Reading(value.fetch_behind(_string_type(value, bare, expr.span, scope)), Text())
     if bare.kind == TypeKind.ARRAY:
         return _array(value, bare, letter, expr, scope)
     if bare.kind in (TypeKind.INT, TypeKind.BOOL, TypeKind.ENUM, TypeKind.POINTER):
@@ -79,26 +81,43 @@ def read_as(value: Value, kernel_type: syntax.FetchType, expr: syntax.Expr, scop
     value = _readable(value, expr, scope)
     if value.bits is not None:
         raise scope.fail(kernel_type.span, f"this is a bit field of {value.bits[1]} bits", "leave the type out")
+    if value.base == "$comm" and (word != "string" or count is not None):
+        raise scope.fail(kernel_type.span, "$comm is a string and nothing else")
+    _check_event_field(value, word, kernel_type, scope)
+    if is_bit_field and not 0 < int(width) <= int(container) - int(first):
+        message = (
+            f"{width} bits from bit {first} on are more than {container} bits hold" if int(width) else "no bits at all"
+        )
+        raise scope.fail(kernel_type.span, message)
+    if word == "symbol" and scope.is_user:
+        raise scope.fail(kernel_type.span, "symbol is for addresses of the kernel: this is a program's")
+    if word in _NEEDED:
+        scope.require(_NEEDED[word], kernel_type.span)
     if count is not None:
-        _check_array(value, int(count), kernel_type.span, scope)
+        check_array(value, int(count), kernel_type.span, scope)
     suffix = f"[{count}]" if count is not None else ""
     if word in ("string", "ustring"):
         return _typed_string(value, word, suffix, expr, scope)
-    if value.base == "$comm":
-        raise scope.fail(kernel_type.span, "$comm is a string and nothing else")
-    if is_bit_field and int(width) + int(first) > int(container):
-        raise scope.fail(kernel_type.span, f"{width} bits from bit {first} on are more than {container} bits hold")
-    fetch = Fetch(value.base, value.byte_offsets, kernel_type.text)
+    fetch = value.fetch(kernel_type.text)
     if suffix:
         return Reading(fetch, Opaque("an array"))
     if is_bit_field:
         return Reading(fetch, Number(int(width), False, None, is_bit_field=True))
-    if word == "symbol" and scope.is_user:
-        raise scope.fail(kernel_type.span, "symbol is for addresses of the kernel: this is a program's")
-    if word is not None:
-        scope.require(Feature.SYMBOL if word == "symbol" else Feature.CHAR, kernel_type.span)
-        return Reading(fetch, Number(64, False, is_code=True) if word == "symbol" else Number(8, True))
+    if word is not None:  # a char has no sign: Linux kernel/trace/trace_probe.c, probe_fetch_types
+        return Reading(fetch, Number(64, False, is_code=True) if word == "symbol" else Number(8, False))
     return Reading(fetch, Number(int(bits), shown == "s", fetch=fetch, is_code=True))
+
+
+def _check_event_field(value: Value, word: str | None, kernel_type: syntax.FetchType, scope: Scope) -> None:
+    """CompileError where an event's own field is no such thing as the kernel would take it for."""
+    if scope.kind is not Kind.EVENT or value.byte_offsets or value.type is None:
+        return
+    kind = underlying(sole_scalar(value.type)).kind
+    # Linux kernel/trace/trace_eprobe.c, get_event_field: of a string it gives the address.
+    if kind == TypeKind.ARRAY and kernel_type.text != "string":
+        raise scope.fail(kernel_type.span, "this field is an array: at most :string shows it")
+    if kind != TypeKind.POINTER and kind != TypeKind.ARRAY and word in ("string", "ustring"):
+        raise scope.fail(kernel_type.span, f"this is {a_spelled(value.type)}: there is no string in it or behind it")
 
 
 def _no_such_type(kernel_type: syntax.FetchType, scope: Scope) -> Exception:
@@ -113,17 +132,18 @@ def _no_such_type(kernel_type: syntax.FetchType, scope: Scope) -> Exception:
 
 def _typed_string(value: Value, word: str, suffix: str, expr: syntax.Expr, scope: Scope) -> Reading:
     """A string where the value is: in an array of characters, or behind a pointer or another number."""
-    if word == "ustring":
-        scope.require(Feature.USTRING, expr.span)
-    kind = underlying(sole_scalar(value.type)).kind if value.type is not None else TypeKind.POINTER
+    bare = underlying(sole_scalar(value.type)) if value.type is not None else None
+    kind = bare.kind if bare is not None else TypeKind.POINTER
+    if bare is not None and kind in (TypeKind.INT, TypeKind.BOOL, TypeKind.ENUM) and size_of(bare) != 8:
+        raise scope.fail(expr.span, f"this is {a_spelled(bare)}: no address of a string")
     is_in_place = value.base == "$comm" or kind in (TypeKind.ARRAY, TypeKind.STRUCT, TypeKind.UNION)
     if suffix:
         is_in_place = kind == TypeKind.ARRAY
     is_event_field = scope.kind is Kind.EVENT and not value.byte_offsets and kind == TypeKind.ARRAY and not suffix
     if is_in_place and not value.is_memory and value.base != "$comm" and not is_event_field:
         raise scope.fail(expr.span, f"{value.base} holds this by value: there is no string in it")
-    byte_offsets = value.byte_offsets if is_in_place else (*value.byte_offsets, 0)
-    return Reading(Fetch(value.base, byte_offsets, word + suffix), Opaque("an array of strings") if suffix else Text())
+    fetch = value.fetch(word + suffix) if is_in_place else value.fetch_behind(word + suffix)
+    return Reading(fetch, Opaque("an array of strings") if suffix else Text())
 
 
 def _readable(value: Value, expr: syntax.Expr, scope: Scope) -> Value:
@@ -133,26 +153,27 @@ def _readable(value: Value, expr: syntax.Expr, scope: Scope) -> Value:
     *before, last = value.byte_offsets
     if last or (not before and value.base.startswith("@")):
         raise scope.fail(expr.span, "the kernel adds nothing to an address that it shows", "leave the type out")
-    return Value(value.base, tuple(before), value.type)
+    return value.ready()
 
 
 def _address(value: Value, letter: Format | None, expr: syntax.Expr, scope: Scope) -> Reading:
     """`&x`: the kernel fetches the pointer that it is counted from, the rest is added when it is shown."""
     bare = underlying(value.type) if value.type is not None else None
     if bare is not None and bare.kind == TypeKind.POINTER and is_char(bare.type) and letter is None:
-        return Reading(Fetch(value.base, value.byte_offsets, _string_type(bare, expr.span, scope)), Text())
+        return Reading(value.fetch(_string_type(value, bare, expr.span, scope)), Text())
     *before, last = value.byte_offsets
     if not before and value.base.startswith("@"):
         raise scope.fail(expr.span, f"the address of {value.base} is fixed: no event tells it", "see /proc/kallsyms")
-    reading = _number(Value(value.base, tuple(before), None), 8, letter, "x")
+    reading = _number(value.ready(), 8, letter, "x")
     if not last:
         return reading
     assert isinstance(reading.operand, Number)
     return replace(reading, addend=last, operand=replace(reading.operand, addend=last, fetch=None))
 
 
-def _string_type(pointer: Type, span: Span, scope: Scope) -> str:
-    if not is_user(pointer.type):
+def _string_type(value: Value, pointer: Type, span: Span, scope: Scope) -> str:
+    """The kernel's type of the string behind a pointer that the value is, or that is in an array that it is."""
+    if not value.is_user_pointer and not is_user(pointer.type):
         return "string"
     scope.require(Feature.USTRING, span)
     return "ustring"
@@ -193,7 +214,7 @@ def _is_code(bare: Type) -> bool:
 
 def _number(value: Value, size: int, letter: Format | None, default: str, is_code: bool = True) -> Reading:
     shown = _LETTERS[letter] if letter is not None else default
-    fetch = Fetch(value.base, value.byte_offsets, f"{shown}{size * 8}")
+    fetch = value.fetch(f"{shown}{size * 8}")
     return Reading(fetch, Number(size * 8, shown == "s", fetch=fetch, is_code=is_code))
 
 
@@ -209,7 +230,7 @@ def _bit_field(
         first = container - first - width
     bare = underlying(type_)
     is_signed = letter is Format.SIGNED or (letter is None and bare.kind == TypeKind.INT and bare.is_signed)
-    fetch = Fetch(value.base, value.byte_offsets, f"b{width}@{first}/{container}")
+    fetch = value.fetch(f"b{width}@{first}/{container}")
     names = enumerators_of(bare) if bare.kind == TypeKind.ENUM else ()
     operand = Number(width, is_signed, None, is_bit_field=True, enumerators=names)
     # The kernel prints a bit field as an unsigned decimal: what else is asked for is made of that.
@@ -222,24 +243,27 @@ def _array(value: Value, bare: Type, letter: Format | None, expr: syntax.Expr, s
     if is_char(bare.type) and not isinstance(expr, syntax.Slice):
         if letter is not None:
             raise scope.fail(expr.span, f"a string has no number to show as {letter.value}", "name a character: [0]")
-        return Reading(Fetch(value.base, value.byte_offsets, "string"), Text())
+        return Reading(value.fetch("string"), Text())
     element = underlying(sole_scalar(bare.type))
     size = size_of(element)
     is_scalar = element.kind in (TypeKind.INT, TypeKind.BOOL, TypeKind.ENUM, TypeKind.POINTER) and size in (1, 2, 4, 8)
     if not bare.length or bare.length > MAX_ARRAY or not is_scalar:
         raise _no_scalar(bare, expr, scope)
-    _check_array(value, bare.length, expr.span, scope)
+    check_array(value, bare.length, expr.span, scope)
     if element.kind == TypeKind.POINTER and is_char(element.type) and letter is None:
-        fetch_type = f"{_string_type(element, expr.span, scope)}[{bare.length}]"
-        return Reading(Fetch(value.base, value.byte_offsets, fetch_type), Opaque("an array of strings"))
+        fetch_type = f"{_string_type(value, element, expr.span, scope)}[{bare.length}]"
+        return Reading(value.fetch(fetch_type), Opaque("an array of strings"))
     names = enumerators_of(element) if element.kind == TypeKind.ENUM and letter is None else ()
     shown = _LETTERS[letter] if letter is not None else _shown(element)
-    fetch = Fetch(value.base, value.byte_offsets, f"{shown}{(size or 0) * 8}[{bare.length}]")
+    fetch = value.fetch(f"{shown}{(size or 0) * 8}[{bare.length}]")
     return Reading(fetch, Opaque("an array"), enumerators=names)
 
 
-def _check_array(value: Value, count: int, span: Span, scope: Scope) -> None:
+def check_array(value: Value, count: int, span: Span, scope: Scope) -> None:
+    """CompileError where the kernel fetches no array of so many elements from there."""
     scope.require(Feature.ARRAY, span)
+    if scope.machine.has_overlapping_addresses and len(value.byte_offsets) - 1 in value.user_reads:
+        raise scope.fail(span, f"the kernel fetches no arrays from a process's memory on {scope.machine.name}")
     if not 1 <= count <= MAX_ARRAY:
         raise scope.fail(span, f"the kernel fetches arrays of 1 to {MAX_ARRAY} elements")
     if not value.is_memory:
@@ -252,7 +276,11 @@ def _no_scalar(type_: Type, expr: syntax.Expr, scope: Scope) -> Exception:
         case TypeKind.STRUCT | TypeKind.UNION:
             names = member_names(bare) if bare.is_complete() else []
             hints = [f"its members are {listed(names)}"] if names else []
+            if spelled(bare) == "struct in6_addr":
+                hints = ["for an IPv6 address let its name begin with ip6_"]
             return scope.fail(span, f"this is a whole {spelled(type_)}: name a member of it", *hints)
+        case TypeKind.ARRAY if scope.kind is Kind.EVENT and not bare.length:
+            return scope.fail(span, "the kernel's probes cannot show an array whose length each event has for itself")
         case TypeKind.ARRAY:
             count = f"{bare.length} elements" if bare.length else "elements"
             hints = ["name one, [0], or some, [0:8]"]

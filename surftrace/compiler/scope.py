@@ -6,7 +6,7 @@ from typing import Protocol
 from surftrace.btf.program import BtfProgram
 from surftrace.kernel.features import Feature, Features
 from surftrace.kernel.formats import EventField
-from surftrace.kernel.machine import WORD, Machine, ParameterType, Place, place_parameters
+from surftrace.kernel.machine import WORD, Machine, ParameterType, Place, is_returned_in_memory, place_parameters
 from surftrace.kernel.symbols import Symbols
 from surftrace.kernel.types import (
     Type,
@@ -38,8 +38,8 @@ class Types(Protocol):
         """The type of a C type name; TypeInfoError where there is none."""
         ...
 
-    def enumerator(self, name: str) -> int | None:
-        """The value of an enumerator of any enum."""
+    def enumerator(self, name: str) -> tuple[int, ...]:
+        """The values that enums give to an enumerator's name: none, one, or several that differ."""
         ...
 
     def enumerators(self) -> Iterable[str]:
@@ -107,6 +107,10 @@ class Scope:
     def addresses(self) -> tuple[int, int]:
         """The range of addresses that what is probed may read from: the kernel's, or a process's."""
         return self.machine.user_addresses if self.is_user else self.machine.kernel_addresses
+
+    def has_result_in_memory(self) -> bool:
+        """Does the function give its result at an address of its caller's, not in registers?"""
+        return self.prototype is not None and is_returned_in_memory(_parameter_type(self.prototype.type), self.machine)
 
     def places(self) -> list[Place]:
         """Where each parameter is at the function's entry."""

@@ -23,7 +23,12 @@ class EventField:
     @property
     def is_string(self) -> bool:
         """Does the kernel compare this field as a string? (filter_assign_type in kernel/trace/trace_events_filter.c)"""
-        return "char" in self.type and ("[" in self.type or "*" in self.type)
+        return ("char" in self.type and "[" in self.type) or self.type in ("char *", "const char *")
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Does the record have only the place and the length of an array? (`__data_loc`, `__rel_loc`)"""
+        return self.type.startswith(("__data_loc", "__rel_loc"))
 
     @property
     def is_number(self) -> bool:

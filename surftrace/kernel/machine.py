@@ -28,6 +28,8 @@ class Machine:
     """An architecture as its kprobes know it. Register names are those that a fetch argument takes after `%`."""
 
     name: str
+    # A member of struct pt_regs that no other machine's has.
+    pt_regs_member: str
     byteorder: Literal["little", "big"] = "little"
     registers: frozenset[str]
     # Other names people know for a register: `%rdi` for `%di`.
@@ -35,6 +37,8 @@ class Machine:
     # Half-open ranges of the addresses that a kernel's pointer, or a process's, may have.
     kernel_addresses: tuple[int, int]
     user_addresses: tuple[int, int]
+    # One address may be both: no ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE in Linux arch/*/Kconfig.
+    has_overlapping_addresses: bool = False
 
     argument_registers: tuple[str, ...]
     return_register: str
@@ -104,6 +108,7 @@ _ERRORS = 0xFFFFFFFFFFFFF001  # error pointers, -4095 to -1: Linux include/linux
 _X86_WIDENED = ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags")
 X86_64 = Machine(
     name="x86_64",
+    pt_regs_member="r15",
     registers=frozenset((*_X86_WIDENED, "orig_ax", "cs", "ss", *_numbered("r", 8, 16))),
     aliases={f"{prefix}{name}": name for prefix in "re" for name in _X86_WIDENED},
     kernel_addresses=(0xFF00000000000000, _ERRORS),
@@ -120,6 +125,7 @@ X86_64 = Machine(
 # CONFIG_KASAN_HW_TAGS), a process's any (Documentation/arch/arm64/tagged-address-abi.rst).
 AARCH64 = Machine(
     name="aarch64",
+    pt_regs_member="pstate",
     registers=frozenset((*_numbered("x", 0, 31), "lr", "sp", "pc", "pstate")),
     aliases={f"w{n}": f"x{n}" for n in range(31)},
     kernel_addresses=(0xF0F0000000000000, _ERRORS),
@@ -140,6 +146,7 @@ _RISCV_X1_TO_X31 = (
 )
 RISCV64 = Machine(
     name="riscv64",
+    pt_regs_member="epc",
     registers=frozenset((*_RISCV_X1_TO_X31, "epc", "status", "badaddr", "cause", "orig_a0")),
     aliases={f"x{n}": name for n, name in enumerate(_RISCV_X1_TO_X31, 1)} | {"fp": "s0", "pc": "epc"},
     kernel_addresses=(0xFF00000000000000, _ERRORS),
@@ -158,9 +165,11 @@ RISCV64 = Machine(
 # are below TASK_SIZE_MAX, -PAGE_SIZE (asm/processor.h).
 S390X = Machine(
     name="s390x",
+    pt_regs_member="psw",
     byteorder="big",
     registers=frozenset(_numbered("r", 0, 16)),
     aliases={f"gpr{n}": f"r{n}" for n in range(16)} | {"sp": "r15"},
+    has_overlapping_addresses=True,
     kernel_addresses=(0x2000, 1 << 53),
     user_addresses=(_USER_START, 0xFFFFFFFFFFFFF000),
     argument_registers=_numbered("r", 2, 7),
@@ -182,6 +191,7 @@ S390X = Machine(
 _PPC_SPECIAL = ("nip", "msr", "ctr", "link", "xer", "ccr", "softe", "trap", "dar", "dsisr")
 PPC64LE = Machine(
     name="ppc64le",
+    pt_regs_member="nip",
     registers=frozenset((*_numbered("gpr", 0, 32), *_numbered("r", 0, 32), *_PPC_SPECIAL)),
     aliases={"sp": "gpr1", "toc": "gpr2", "pc": "nip", "lr": "link", "cr": "ccr"},
     kernel_addresses=(0xC000000000000000, _ERRORS),
@@ -205,6 +215,7 @@ _LOONGARCH_R0_TO_R31 = (
 _LOONGARCH_CONTROL = ("csr_era", "csr_badvaddr", "csr_crmd", "csr_prmd", "csr_euen", "csr_ecfg", "csr_estat")
 LOONGARCH64 = Machine(
     name="loongarch64",
+    pt_regs_member="csr_era",
     registers=frozenset((*_numbered("r", 0, 32), "orig_a0", *_LOONGARCH_CONTROL)),
     aliases={name: f"r{n}" for n, name in enumerate(_LOONGARCH_R0_TO_R31)} | {"s9": "r22", "pc": "csr_era"},
     kernel_addresses=(0x8000000000000000, _ERRORS),
@@ -239,7 +250,7 @@ def place_parameters(
     """Where each parameter is at the entry of a function that returns `result`."""
     places: list[Place] = []
     free = machine.argument_registers
-    if result is not None and machine.returns_large_through_argument and _is_returned_in_memory(result, machine):
+    if result is not None and machine.returns_large_through_argument and is_returned_in_memory(result, machine):
         free = free[1:]
     slot = machine.first_stack_slot
     for parameter in parameters:
@@ -275,7 +286,8 @@ def _is_passed_by_reference(parameter: ParameterType, machine: Machine) -> bool:
     return machine.passes_odd_sizes_by_reference and parameter.is_aggregate and parameter.size not in (1, 2, 4, 8)
 
 
-def _is_returned_in_memory(result: ParameterType, machine: Machine) -> bool:
+def is_returned_in_memory(result: ParameterType, machine: Machine) -> bool:
+    """Does a function give such a result at an address that its caller passed?"""
     is_never_in_registers = result.is_aggregate and not machine.returns_aggregates_in_registers
     return is_never_in_registers or result.size > machine.largest_returned
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from surftrace.kernel.features import Features
 from surftrace.kernel.formats import EventField
-from surftrace.kernel.machine import Machine
+from surftrace.kernel.machine import MACHINES, Machine
 from surftrace.kernel.symbols import Symbols
 from surftrace.kernel.types import KernelTypes, TypeInfoError
 from surftrace.record import record
@@ -46,10 +46,15 @@ class Target:
     kernel: Kernel
 
     def types(self, module: str = "") -> KernelTypes:
-        """The kernel's types; TypeInfoError also where they are of a machine of the other byte order."""
+        """The kernel's types; TypeInfoError also where they are of another machine."""
         types = self.kernel.types(module)
         if types.byteorder != self.machine.byteorder:
             ours = f"{self.machine.name} is {self.machine.byteorder}-endian"
             message = f"the types are of a {types.byteorder}-endian machine, {ours}"
             raise TypeInfoError(message, "name the machine of their kernel with -a")
+        registers = types.register_names()
+        if registers and self.machine.pt_regs_member not in registers:
+            of = next((each.name for each in MACHINES.values() if each.pt_regs_member in registers), None)
+            message = f"the types are of {'an ' + of if of else 'another'} kernel, no {self.machine.name} one"
+            raise TypeInfoError(message, f"compile for it: -a {of}" if of else "name its machine with -a")
         return types

@@ -58,6 +58,13 @@ class KernelTypes:
         assert platform is not None
         return "little" if platform.flags & drgn.PlatformFlags.IS_LITTLE_ENDIAN else "big"
 
+    def register_names(self) -> list[str]:
+        """The members of struct pt_regs, which tell of which machine the types are; none where it is not there."""
+        try:
+            return member_names(self.program.prog.type("struct pt_regs"))
+        except LookupError:
+            return []
+
     def function(self, name: str) -> Type | None:
         """A function's prototype with its parameters' names, or None."""
         return self.program.function(name)
@@ -83,8 +90,8 @@ class KernelTypes:
         except LookupError:
             raise TypeInfoError(f"this kernel has no type '{text}'", *self._like(text)) from None
 
-    def enumerator(self, name: str) -> int | None:
-        """The value of an enumerator of any of the kernel's enums."""
+    def enumerator(self, name: str) -> tuple[int, ...]:
+        """The values that the kernel's enums give to an enumerator's name: none, one, or several that differ."""
         return self.program.enumerator(name)
 
     def enumerators(self) -> Iterable[str]:
@@ -97,8 +104,10 @@ class KernelTypes:
         if field.is_string:
             if "*" in field.type:
                 return program.pointer_type(program.int_type("char", 1, True))
-            length = None if field.type.startswith("__") else field.size  # __data_loc, __rel_loc
+            length = None if field.is_dynamic else field.size
             return program.array_type(program.int_type("char", 1, True), length)
+        if field.is_dynamic:  # of elements that have no place of their own in the record
+            return program.array_type(program.int_type("unsigned char", 1, False), None)
         try:
             return self.named(field.type)
         except TypeInfoError:
@@ -127,6 +136,7 @@ class KernelTypes:
 def _event_field(member: drgn.TypeMember) -> EventField:
     name = str(member.name)
     if name.startswith(_DYNAMIC):
+        # The struct has not what the array is of. Most are strings; the kernel shows another one as a fault.
         return EventField(name.removeprefix(_DYNAMIC), "__data_loc char[]", 4, False)
     bare = underlying(member.type)
     is_signed = bare.kind == TypeKind.INT and bool(bare.is_signed)

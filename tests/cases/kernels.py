@@ -107,6 +107,8 @@ def shapes() -> bytes:
         *_TASKS,
         enum("colour", RED=0, BLUE=7),
         enum("sign", MINUS=-1, PLUS=1),
+        enum("first", NONE=0),
+        enum("second", NONE=9),
         struct("pair", 16, ("first", "int", 0), ("second", "long", 8)),
         struct("big", 24, ("words", "long[3]", 0)),
         typedef("kuid_t", struct(None, 4, ("val", "unsigned int", 0))),
@@ -121,6 +123,7 @@ def shapes() -> bytes:
             ("sign", "enum sign", 16),
             ("flags", "u32", 20, 5, 3),
             ("level", "int", 20, 8, 4),
+            ("serial", "u32", 20, 12, 18),
             ("uid", "kuid_t", 24),
             ("grid", "short[2][3]", 28),
             ("name", "char[8]", 40),
@@ -141,6 +144,7 @@ def shapes() -> bytes:
         ),
         function("many", "long", *((f"a{n}", "long") for n in range(8))),
         function("tail", "void", *((f"a{n}", "long") for n in range(5)), ("p", "struct pair"), ("last", "int")),
+        function("placed", "struct big", ("cpu", "unsigned int"), ("comm", "long")),
         function("opaque", "struct hidden *", ("h", "struct hidden *"), ("X", "int"), ("u", "u64 *")),
     ).data
 
@@ -176,6 +180,14 @@ _EVENTS: tuple[Declaration, ...] = (
         ("next_comm", "char[16]", 40),
         ("next_pid", "int", 56),
         ("__data", "char[0]", 64),
+    ),
+    struct(
+        "trace_event_raw_sched_wakeup",
+        28,
+        ("ent", "struct trace_entry", 0),
+        ("comm", "char[16]", 8),
+        ("pid", "int", 24),
+        ("__data", "char[0]", 28),
     ),
     struct(
         "trace_event_raw_kfree_skb",

@@ -424,3 +424,30 @@ def test_events_and_returns(guest: Guest, sender: Traffic) -> None:
     assert counts == {"f0": 1, "f1": 1, "f2": 0, "signal_generate": 1, "sched_process_exec": 1}
     assert "sched_process_exec: filename=/bin/true" in shown
     assert "code=-6 " in shown
+
+
+def test_strings_of_a_process(guest: Guest, sender: Traffic) -> None:
+    """What a process passes to a system call lies in its own memory: the kernel's filter is told so."""
+    event = "syscalls/sys_enter_openat2"
+    for number, condition in enumerate(('filename=="/x/a"', 'dfd==78&&!(filename=="/x/a")', 'filename~"/x/*"')):
+        with running(guest, f"e {event} f:{condition}") as surftrace:
+            for name in (b"/x/a", b"/x/b", b"/y/a"):
+                sender.ask(f"openat2 78 {name!r} b'' {bytes(24)!r}")
+            surftrace.signal(signal.SIGINT)
+            result = surftrace.wait()
+        assert result.stdout.count("sys_openat2(") == (1, 2, 2)[number], condition
+
+
+@pytest.mark.kernels("6.1", "6.12", "newest")
+def test_names_of_the_kernel_and_of_a_function(guest: Guest, sender: Traffic) -> None:
+    """`comm` and `cpu` are a field's or a parameter's where there is one of that name, else the current task's."""
+    probes = [
+        'e signal/signal_generate sig f:comm=="python3"&&sig==23',
+        'e signal/signal_generate sig f:COMM=="nobody"',
+    ]
+    with running(guest, *probes) as surftrace:
+        sender.ask("kill 23")
+        surftrace.signal(signal.SIGINT)
+        result = surftrace.wait()
+    assert [line.name for line in event_lines(result.stdout)].count("f1") == 0
+    assert {line.values for line in event_lines(result.stdout)} == {"sig=23"}

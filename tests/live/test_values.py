@@ -325,6 +325,36 @@ def test_strings(guest: Guest, sender: Traffic) -> None:
     )
 
 
+def test_memory_of_a_process(guest: Guest, sender: Traffic) -> None:
+    """What lies behind a `__user` pointer is read as a process's, and a null one there is told too."""
+    arguments = {
+        "family=!(struct sockaddr __user *)addr->sa_family": "family=2",
+        "b16_port=!(struct sockaddr_in __user *)addr->sin_port": "b16_port=9",
+        "ip_to=!(struct sockaddr_in __user *)addr->sin_addr.s_addr": "ip_to=127.0.0.1",
+        "first=*!(u8 __user *)buff": f"first={ord('d')}", "some=!(u8 __user *)buff[1:3]": "some={97,116}",
+        "text=!(char __user *)buff": 'text="data"',
+    }  # fmt: skip
+    condition = "!(!(struct sockaddr __user *)addr->sa_family==5)"
+    check(
+        guest,
+        sender,
+        [Shows("p __sys_sendto", arguments, condition)],
+        ["tcp 127.0.0.1 9998 b'over tcp'", "udp 127.0.0.1 9 b'data'"],
+    )
+
+
+@pytest.mark.kernels("6.1", "6.12", "newest")
+def test_memory_of_a_process_by_an_event(guest: Guest, sender: Traffic) -> None:
+    arguments = {
+        "flags=how->flags": f"flags={O_PATH}", "text=(char __user *)how->resolve": 'text="text, too"',
+        "path=filename": 'path="/x/y"',
+    }  # fmt: skip
+    how = O_PATH.to_bytes(8, "little") + bytes(8) + b"Q" * 8
+    event = Shows("e syscalls/sys_enter_openat2", arguments, f'how->flags=={O_PATH}&&filename=="/x/y"')
+    asks = [f"openat2 78 b'/x/y' b'text, too' {how!r}", f"openat2 78 b'/x/z' b'text, too' {how!r}"]
+    check(guest, sender, [event], asks)
+
+
 def test_string_of_a_user_without_a_type(guest: Guest, sender: Traffic) -> None:
     """On x86 the kernel's `string` reads what lies at a user's address, too: `filename` needs no more to be shown."""
     check(guest, sender, [Shows("p do_sys_openat2", {"filename": 'filename="/x/y"'}, 'filename=="/x/y"')], [
