@@ -33,7 +33,7 @@ _CHAINS = {
 
 # True of every number there is, or of all but one that does not occur.
 _TAUTOLOGIES = (
-    "users>=-2147483648",
+    "users>-2147483648",
     "users==1||users!=1",
     "!(users==12345)",
     "!(users>5&&owner==7)",
@@ -43,7 +43,7 @@ _TAUTOLOGIES = (
     'p->mm->owner->comm!="x"',
     '!(p->mm->owner->comm~"x*"||owner<0)',
     "&p->mm->owner->pid!=1",
-    "p->mm->owner->sched_reset_on_fork>=0",
+    "p->mm->owner->sched_reset_on_fork<=0",
 )
 
 
