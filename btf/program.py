@@ -59,10 +59,6 @@ class BtfProgram:
             return converter.type(record.type_id)
         return None
 
-    def variables(self) -> Iterator[str]:
-        """Names of all variables."""
-        return self._names((Kind.VAR,))
-
     def enumerator(self, name: str) -> tuple[int, ...]:
         """The values that the enumerators of this name have, whatever their enums; each once, in the file's order."""
         return tuple(
@@ -80,12 +76,6 @@ class BtfProgram:
         for converter in self._converters:
             for type_id in converter.btf.ids((Kind.ENUM, Kind.ENUM64)):
                 yield from (each.name for each in converter.btf.type(type_id).enumerators)
-
-    def types_named(self, kind: drgn.TypeKind, name: str) -> tuple[drgn.Type, ...]:
-        """Every definition of this name, else its first declaration; `prog.type` gives the first."""
-        found = self._candidates(kind, name)
-        chosen = [each for each in found if each[1].is_complete] or found[:1]
-        return tuple(converter.type(record.id) for converter, record in chosen)
 
     def type_names(self, kind: drgn.TypeKind) -> Iterator[str]:
         """Names of all types of a kind that are defined: tags without `struct`, `union` or `enum`."""

@@ -67,7 +67,7 @@ def _run(options: Options, paint: Paint) -> int:
     if _machine(options) != machine_named(os.uname().machine):
         raise UsageError(f"this machine cannot run a trace for {options.arch}", "print it with -S, or write it with -o")
     tracefs = find_tracefs()
-    resolved = _resolve(script, options, RunningKernel(tracefs, options.btfs), paint)
+    resolved = _resolve(script, options, RunningKernel(tracefs, options.btfs, vmlinux=options.vmlinux), paint)
     from surftrace.cli.live import trace  # the live part is not loaded for a dry run
 
     return trace(resolved, _machine(options).byteorder, tracefs, options, _paint(options.color, sys.stdout), paint)
@@ -83,7 +83,8 @@ def _read_script(path: str) -> str:
 
 
 def _compile_only(options: Options, script: Script, paint: Paint) -> int:
-    if not options.btfs and _machine(options) != machine_named(os.uname().machine):
+    has_types = options.btfs or options.vmlinux is not None
+    if not has_types and _machine(options) != machine_named(os.uname().machine):
         raise UsageError("the types of this machine's kernel are not those of another", "give its BTF with -b FILE")
     tracefs = _accessible_tracefs()
     resolved = _resolve(script, options, _kernel(options, tracefs), paint)
@@ -103,8 +104,10 @@ def _compile_only(options: Options, script: Script, paint: Paint) -> int:
 
 def _kernel(options: Options, tracefs: Tracefs | None) -> Kernel:
     """The kernel of the files that were given; the running one where its types were not."""
-    if options.btfs:
-        return OfflineKernel.from_btf(*options.btfs, release=options.kernel, symbols_path=options.symbols)
+    if options.btfs or options.vmlinux is not None:
+        return OfflineKernel.of_files(
+            *options.btfs, vmlinux=options.vmlinux, release=options.kernel, symbols_path=options.symbols
+        )
     return RunningKernel(tracefs, symbols=read_symbols(options.symbols) if options.symbols is not None else None)
 
 

@@ -49,6 +49,7 @@ class Options:
     is_dry_run: bool
     output: str | None
     btfs: tuple[str, ...]
+    vmlinux: str | None
     arch: str | None
     kernel: str | None
     symbols: str | None
@@ -94,8 +95,8 @@ def _check_target(chosen: argparse.Namespace) -> None:
         if value is not None and is_trace:
             message = f"{option} is for another kernel: a trace asks the running one itself"
             raise UsageError(message, "print the commands with -S, or write them with -o")
-    if chosen.kernel is not None and not chosen.btfs:
-        raise UsageError("--kernel needs the types of that kernel", "give its BTF with -b FILE")
+    if chosen.kernel is not None and not chosen.btfs and chosen.vmlinux is None:
+        raise UsageError("--kernel needs the types of that kernel", "give its BTF, -b FILE, or its DWARF, -v FILE")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -174,8 +175,13 @@ def _add_kernel(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="types from FILE: raw BTF, or a vmlinux with it; once more for each .ko",
     )
+    add(
+        *("-v", "--vmlinux"),
+        metavar="PATH",
+        help="types that BTF lacks from the DWARF in PATH: a vmlinux, or a folder to look for it in",
+    )
     add("-a", "--arch", metavar="ARCH", help="compile for this architecture: x86_64, aarch64, ...")
-    add("--kernel", metavar="RELEASE", help="with -b: compile for what Linux RELEASE can do, such as 5.10")
+    add("--kernel", metavar="RELEASE", help="with -b or -v: compile for what Linux RELEASE can do, such as 5.10")
     add("--symbols", metavar="FILE", help="check names against FILE: a System.map or a copy of /proc/kallsyms")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from drgn import TypeKind
 
 from surftrace.compiler.chain import Value
-from surftrace.compiler.packets import check_complete
+from surftrace.compiler.packets import completed
 from surftrace.compiler.scope import Scope, listed
 from surftrace.kernel.types import (
     Field,
@@ -109,7 +109,7 @@ def container_of(value: Value, expr: syntax.ContainerOf, scope: Scope) -> Value:
     type_ = scope.type_named(expr.type)
     if not is_aggregate(type_):
         raise scope.fail(expr.type.span, f"{a_spelled(type_)} has no members")
-    check_complete(type_, expr.type.span, scope)
+    type_ = completed(type_, expr.type.span, scope)
     field = field_of(type_, ".".join(expr.members)) if len(expr.members) == 1 else _nested(type_, expr.members)
     if field is None:
         names = member_names(type_)

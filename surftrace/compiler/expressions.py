@@ -9,7 +9,7 @@ from surftrace.compiler.casts import address_of, check_no_string, container_of, 
 from surftrace.compiler.chain import Value
 from surftrace.compiler.fetch import MAX_ARRAY
 from surftrace.compiler.headers import LAYERS
-from surftrace.compiler.packets import check_complete, is_packet_data, packet_data, packet_member, placed
+from surftrace.compiler.packets import completed, is_packet_data, packet_data, packet_member, placed
 from surftrace.compiler.scope import Scope, listed
 from surftrace.kernel.features import Feature
 from surftrace.kernel.machine import InPieces, InRegister
@@ -250,7 +250,7 @@ def _symbol(expr: syntax.Symbol, scope: Scope) -> Value:
             hints = (f"name the address: {' or '.join(known[:4])}",) if known else ()
             message = f"{len(found)} symbols have the name {expr.name}: which one is not clear"
             raise scope.fail(expr.span, message, *hints)
-    return Value(f"@{expr.name}", (expr.byte_offset,), None)
+    return Value(f"@{expr.name}", (expr.byte_offset,), None if expr.byte_offset else scope.types.variable(expr.name))
 
 
 def _address(expr: syntax.Address, scope: Scope) -> Value:
@@ -289,7 +289,7 @@ def _select(operand: Value, type_: Type, expr: syntax.Member, scope: Scope) -> V
     holder = bare.type if is_pointer else bare
     if not is_aggregate(holder):
         raise scope.fail(expr.operand.span, f"{a_spelled(type_)} has no members")
-    check_complete(holder, expr.operand.span, scope)
+    holder = completed(holder, expr.operand.span, scope)
     field = field_of(holder, expr.name)
     if field is None:
         names = member_names(holder)

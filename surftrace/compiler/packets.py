@@ -30,7 +30,7 @@ def packet_member(expr: syntax.Member, packet: syntax.Packet, skb: Value, scope:
     start, header = _header(packet, skb, scope)
     if expr.name in DATA_MEMBERS and field_of(header, expr.name) is None:
         raise scope.fail(expr.name_span, f"'{expr.name}' needs an index", f"the first is {expr.name}[0]")
-    check_complete(header, packet.type.span, scope)
+    header = completed(header, packet.type.span, scope)
     field = field_of(header, expr.name)
     if field is None:
         names = [*member_names(header), *DATA_MEMBERS]
@@ -64,10 +64,12 @@ def placed(struct: Value, field: Field) -> Value:
     return value if field.bit_width is None else replace(value, bits=(first_bit, field.bit_width))
 
 
-def check_complete(holder: Type, span: Span, scope: Scope) -> None:
-    """Raise CompileError for a struct that is only declared."""
-    if not underlying(holder).is_complete():
-        raise scope.fail(span, f"this kernel's type information only declares {spelled(holder)}")
+def completed(holder: Type, span: Span, scope: Scope) -> Type:
+    """A struct's definition; CompileError for one that is only declared."""
+    holder = scope.types.defined(holder)
+    if underlying(holder).is_complete():
+        return holder
+    raise scope.fail(span, f"this kernel's type information only declares {spelled(holder)}")
 
 
 def _header(packet: syntax.Packet, skb: Value, scope: Scope) -> tuple[Value, Type]:
@@ -98,7 +100,7 @@ def _skb_data(packet: syntax.Packet, skb: Value, scope: Scope) -> Value:
     if skb.type is not None and is_aggregate(skb.type):
         raise scope.fail(packet.skb.span, f"{a_spelled(skb.type)} is no struct sk_buff *", "take its address: &(...)")
     sk_buff = scope.type_named(syntax.CType("struct sk_buff", packet.skb.span))
-    check_complete(sk_buff, packet.skb.span, scope)
+    sk_buff = completed(sk_buff, packet.skb.span, scope)
     data = field_of(sk_buff, "data")
     if data is None:
         raise scope.fail(packet.skb.span, "struct sk_buff of this kernel has no member 'data'")

@@ -102,6 +102,14 @@ class _UserTypes:
         """None: the kernel's functions mean nothing here."""
         return None
 
+    def variable(self, name: str) -> Type | None:
+        """None: probes on programs do not read the kernel's."""
+        return None
+
+    def defined(self, type_: Type) -> Type:
+        """The type as it is."""
+        return type_
+
     def named(self, text: str) -> Type:
         """The type of a C type name; TypeInfoError where neither C nor the kernel has it.
 

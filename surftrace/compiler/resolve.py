@@ -10,6 +10,7 @@ from surftrace.compiler.events import repeated_events, resolve_event
 from surftrace.compiler.places import find_symbol, matches, unknown_function
 from surftrace.compiler.resolved import Resolved, ResolvedProbe
 from surftrace.compiler.scope import Scope, collect, listed
+from surftrace.dwarf.debuginfo import is_damage
 from surftrace.kernel.symbols import KernelSymbol
 from surftrace.kernel.target import Target
 from surftrace.lang.script import Script
@@ -42,7 +43,9 @@ def resolve(script: Script, target: Target, has_guards: bool = True) -> Resolved
             probes.extend(_Resolver(probe, f"f{number}", target, has_guards, warnings).resolve())
         except CompileError as error:
             collect(error, diagnostics)
-        except BtfError as error:  # damage that shows only when a type is looked at
+        except Exception as error:  # damage that shows only when a type is looked at
+            if not isinstance(error, BtfError) and not is_damage(error):
+                raise
             message = f"the kernel's type information is damaged: {error}"
             diagnostics.append(Diagnostic(probe.source, probe.target.span, message))
     diagnostics.extend(repeated_events(script))

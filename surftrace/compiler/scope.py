@@ -34,6 +34,14 @@ class Types(Protocol):
         """A function's prototype, or None."""
         ...
 
+    def variable(self, name: str) -> Type | None:
+        """The type of a variable, or None."""
+        ...
+
+    def defined(self, type_: Type) -> Type:
+        """The definition of a type that may be only declared; the type itself where there is none."""
+        ...
+
     def named(self, text: str) -> Type:
         """The type of a C type name; TypeInfoError where there is none."""
         ...

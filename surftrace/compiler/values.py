@@ -155,8 +155,3 @@ def show_numbers(prefix: Prefix, numbers: Sequence[int], byteorder: ByteOrder) -
 def show_number(prefix: Prefix, number: int, byteorder: ByteOrder) -> str:
     """The text of a number as the kernel fetched it."""
     return prefix.show(number.to_bytes(prefix.size, byteorder))
-
-
-def read_number(prefix: Prefix, text: str, byteorder: ByteOrder) -> int:
-    """The number that the kernel fetches where the packet holds this literal; ValueError where it is none."""
-    return int.from_bytes(prefix.read(text), byteorder)

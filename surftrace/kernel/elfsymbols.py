@@ -6,13 +6,12 @@ from enum import IntEnum
 from struct import Struct
 from typing import Literal
 
+from surftrace.kernel.symbols import CLONE_SUFFIX
 from surftrace.record import record
 
 ENTRY_SIZE = 24
 _SHN_UNDEF, _SHN_ABS = 0, 0xFFF1
 _STB_LOCAL = 0
-# A compiler's clones of a function that hold its body; `.cold` holds only its unlikely part.
-_CLONE = rb"(?:\.(?:isra|part|constprop)\.\d+)+"
 _VERSION = rb"(?:@[^\0]*)?"
 
 
@@ -63,7 +62,7 @@ class SymbolTable:
 
     def clones(self, name: str) -> list[Symbol]:
         """The functions that the compiler made of the one of this name: `name.isra.0` and its like."""
-        return list(self._matching(re.escape(_encoded(name)) + _CLONE))
+        return list(self._matching(re.escape(_encoded(name)) + CLONE_SUFFIX))
 
     def variants(self, name: str) -> list[Symbol]:
         """The functions `__name_...`: what C libraries call those that an IFUNC chooses from. `__name_chk` is none."""
@@ -87,12 +86,18 @@ class SymbolTable:
     def _matching(self, name: bytes) -> Iterator[Symbol]:
         # Tables share the tails of names: any place in the strings may be a name's start.
         offsets = {match.start() for match in re.finditer(rb"(?=%s\0)" % name, self.strings)}
-        first = Struct(("<" if self.byteorder == "little" else ">") + "I20x")
-        for index, (offset,) in enumerate(first.iter_unpack(self.entries)):
+        if not offsets:
+            return
+        heads = Struct(("<" if self.byteorder == "little" else ">") + "IBxH16x")
+        file_offset = None
+        for index, (offset, info, section) in enumerate(heads.iter_unpack(self.entries)):
+            if section == _SHN_ABS and info & 0xF == SymbolKind.FILE:
+                file_offset = offset
             if offset in offsets:
-                yield self._at(index)
+                yield self._at(index, file_offset)
 
-    def _at(self, index: int) -> Symbol:
+    def _at(self, index: int, file_offset: int | None) -> Symbol:
+        """The symbol of an entry; `file_offset` is where the name of the last source file up to it stands, if any."""
         offset, info, _, section, value, size = self._symbol.unpack_from(self.entries, index * ENTRY_SIZE)
         name, at, version = self._string(offset).partition("@")
         if not at and index < len(self.versions):
@@ -105,16 +110,8 @@ class SymbolTable:
             size,
             info & 0xF,
             section != _SHN_UNDEF,
-            self._file_of(index) if is_local else "",
+            self._string(file_offset) if is_local and file_offset is not None else "",
         )
-
-    def _file_of(self, index: int) -> str:
-        """The source file of a local symbol: the symbol before it that names one."""
-        for before in range(index, -1, -1):
-            offset, info, _, section, _, _ = self._symbol.unpack_from(self.entries, before * ENTRY_SIZE)
-            if info & 0xF == SymbolKind.FILE and section == _SHN_ABS:
-                return self._string(offset)
-        return ""
 
 
 def _encoded(name: str) -> bytes:

@@ -1,12 +1,21 @@
 """A kernel that is not this machine's: files with its types and its symbols, and its release, are all that is known."""
 
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import drgn
+
 from surftrace.btf import Btf, BtfError, load
-from surftrace.btf.program import open_program
+from surftrace.btf.program import BtfProgram, open_program
+from surftrace.dwarf.debuginfo import DebugFile, DebugInfo, platform_of
+from surftrace.dwarf.search import given_kernel
 from surftrace.kernel.features import ALL_FEATURES, Features, features_of_release
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.symbols import Symbols, read_symbols
 from surftrace.kernel.types import KernelTypes, TypeInfoError
 from surftrace.record import record
+
+FindDebug: TypeAlias = Callable[[], Sequence[DebugFile]]
 
 _NEEDS_KERNEL = "give its kernel's first: -b vmlinux -b module.ko"
 
@@ -28,12 +37,21 @@ def load_btfs(kernel: str, *modules: str) -> list[Btf]:
     return [base, *(load_btf(path, base) for path in modules)]
 
 
-def open_types(path: str, *btfs: Btf) -> KernelTypes:
-    """The types of all these; `path` names them in errors."""
+def open_types(path: str, *btfs: Btf, find_debug: FindDebug = lambda: ()) -> KernelTypes:
+    """The types of all these; `path` names them in errors. `find_debug` gives files with DWARF for what BTF lacks."""
     try:
-        return KernelTypes(open_program(btfs))
+        program = open_program(btfs)
     except BtfError as error:
         raise TypeInfoError(f"{path}: {error}") from None
+    return KernelTypes(program, DebugInfo(program.prog, find_debug))
+
+
+def open_debug_types(file: DebugFile) -> KernelTypes:
+    """The types of a kernel of which there is DWARF alone."""
+    program = BtfProgram(drgn.Program(platform_of(file.path)))
+    debug = DebugInfo(program.prog, lambda: (file,))
+    debug.load()
+    return KernelTypes(program, debug)
 
 
 @record
@@ -45,16 +63,28 @@ class OfflineKernel:
     kernel_symbols: Symbols | None = None
 
     @classmethod
-    def from_btf(
-        cls, kernel: str, *modules: str, release: str | None = None, symbols_path: str | None = None
+    def of_files(
+        cls,
+        *btfs: str,
+        vmlinux: str | None = None,
+        release: str | None = None,
+        symbols_path: str | None = None,
     ) -> "OfflineKernel":
-        """The kernel whose BTF is in that file, raw or in an ELF, and its modules', in others.
+        """The kernel whose BTF is in the first of those files, raw or in an ELF, and its modules', in the others.
 
-        `symbols_path` is a System.map or a copy of kallsyms. SurftraceError for a file or a release that is none.
+        `vmlinux` is the file or the folder with its DWARF: for what BTF lacks, or all there is. `symbols_path` is a
+        System.map or a copy of kallsyms. SurftraceError for a file or a release that is none.
         """
         features = features_of_release(release) if release is not None else ALL_FEATURES
         symbols = read_symbols(symbols_path) if symbols_path is not None else None
-        return cls(open_types(kernel, *load_btfs(kernel, *modules)), features, symbols)
+        debug = given_kernel(vmlinux, release or "", "") if vmlinux is not None else None
+        if btfs:
+            files = (debug,) if debug is not None else ()
+            types = open_types(btfs[0], *load_btfs(*btfs), find_debug=lambda: files)
+        else:
+            assert debug is not None
+            types = open_debug_types(debug)
+        return cls(types, features, symbols)
 
     def types(self, module: str = "") -> KernelTypes:
         """The file's types, whatever the module."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from surftrace.errors import SurftraceError
 from surftrace.record import record
 
-# A compiler's clones of a function that hold its body; `.cold` holds only its unlikely part.
-_CLONE = rb"(?:\.(?:isra|part|constprop)\.\d+)+"
+# What ends the names of a compiler's clones of a function that hold its body; `.cold` holds only its unlikely part.
+CLONE_SUFFIX = rb"(?:\.(?:isra|part|constprop)\.\d+)+"
 _CODE = b"tTwW"
 _LINE_START = re.compile(rb"([0-9a-fA-F]+) [A-Za-z?-]")
 _LINE = rb"[0-9a-fA-F]{8,16} [A-Za-z?-] \S+(?:\t\[[^\]\s]*\])?\s*"
@@ -55,7 +55,7 @@ class Symbols:
 
     def clones(self, name: str) -> list[KernelSymbol]:
         """The functions that the compiler made of the one of this name: `name.isra.0` and its like."""
-        return list(self._matching(re.escape(name.encode(errors="surrogateescape")) + _CLONE))
+        return list(self._matching(re.escape(name.encode(errors="surrogateescape")) + CLONE_SUFFIX))
 
     def matching(self, glob: str) -> list[KernelSymbol]:
         """Every function whose name fits a shell pattern of `*`, `?`, `[a-z]` and `[!a-z]`."""

@@ -8,6 +8,7 @@ import drgn
 from drgn import TypeKind
 
 from surftrace.btf.program import BtfProgram
+from surftrace.dwarf.debuginfo import DebugInfo
 from surftrace.errors import SurftraceError
 from surftrace.kernel.formats import EventField
 from surftrace.names import nearest
@@ -50,6 +51,7 @@ class KernelTypes:
     """
 
     program: BtfProgram
+    debug: DebugInfo | None = None
 
     @property
     def byteorder(self) -> str:
@@ -67,7 +69,18 @@ class KernelTypes:
 
     def function(self, name: str) -> Type | None:
         """A function's prototype with its parameters' names, or None."""
-        return self.program.function(name)
+        found = self.program.function(name)
+        return self.debug.function(name) if found is None and self.debug is not None else found
+
+    def variable(self, name: str) -> Type | None:
+        """The type of a variable, or None: BTF does not tell that of most."""
+        return self.debug.variable(name) if self.debug is not None else None
+
+    def defined(self, type_: Type) -> Type:
+        """The type's definition where that is known, be it of the type itself only declared."""
+        if self.debug is None or underlying(type_).is_complete():
+            return type_
+        return self.debug.type(spelled(underlying(type_))) or type_
 
     def function_names(self) -> Iterator[str]:
         """Every function that has a prototype."""
@@ -88,11 +101,19 @@ class KernelTypes:
         except (ValueError, OverflowError) as error:
             raise TypeInfoError(f"'{text}' is no type: {error}") from None
         except LookupError:
-            raise TypeInfoError(f"this kernel has no type '{text}'", *self._like(text)) from None
+            pass
+        found = self.debug.type(text) if self.debug is not None else None
+        if found is None:
+            raise TypeInfoError(f"this kernel has no type '{text}'", *self._like(text))
+        return found
 
     def enumerator(self, name: str) -> tuple[int, ...]:
         """The values that the kernel's enums give to an enumerator's name: none, one, or several that differ."""
-        return self.program.enumerator(name)
+        values = self.program.enumerator(name)
+        if values or self.debug is None:
+            return values
+        value = self.debug.enumerator(name)
+        return () if value is None else (value,)
 
     def enumerators(self) -> Iterable[str]:
         """The names of the enumerators of all of the kernel's enums."""
@@ -125,12 +146,22 @@ class KernelTypes:
         return tuple(_event_field(member) for member in members if member.name and member.name not in _NO_FIELDS)
 
     def _like(self, text: str) -> tuple[str, ...]:
-        """A hint with the names nearest to a type name that is not there."""
-        words = text.replace("*", " ").split()
-        keyword = words[0] if words and words[0] in _KEYWORDS else ""
-        kind = _KEYWORDS.get(keyword, TypeKind.TYPEDEF)
-        names = nearest(words[-1] if words else "", self.program.type_names(kind))
-        return tuple(f"did you mean '{keyword + ' ' if keyword else ''}{name}'?" for name in names[:1])
+        """A hint with the type of this name that has another keyword or none, else with the name nearest to it."""
+        # What is around the name, stars and qualifiers, is offered as it was written.
+        found = re.search(
+            r"\b(?:(struct|union|enum)\s+)?(?!(?:struct|union|enum|const|volatile)\b)\b([A-Za-z_]\w*)", text
+        )
+        if found is None:
+            return ()
+        keyword, name = found.groups()
+        for candidate in (f"struct {name}", f"union {name}", f"enum {name}", name):
+            try:
+                self.program.prog.type(candidate)
+            except (LookupError, SyntaxError):  # C's own words are no tags
+                continue
+            return (f"did you mean '{text[: found.start()]}{candidate}{text[found.end() :]}'?",)
+        near = nearest(name, self.program.type_names(_KEYWORDS.get(keyword, TypeKind.TYPEDEF)), 1)
+        return tuple(f"did you mean '{text[: found.start(2)]}{each}{text[found.end() :]}'?" for each in near)
 
 
 def _event_field(member: drgn.TypeMember) -> EventField:

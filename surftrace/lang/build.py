@@ -194,6 +194,12 @@ class _Builder:
         left, operator, literal = tree.children
         operator_token, literal_token = _token(_tree(operator).children[0]), _token(literal)
         is_quoted = literal_token.type == "STRING"
+        if not is_quoted and "->" in literal_token:
+            raise self.fail(
+                self.span(literal_token),
+                f"the right side of a comparison is a constant, not '{literal_token}'",
+                "the value stands on the left; on the right a number, a name, an address or a string",
+            )
         return syntax.Compare(
             self.expr(_tree(left), depth),
             syntax.Comparison(str(operator_token)),

@@ -1,5 +1,7 @@
 """Text of one probe in, syntax tree out; what is not the language becomes one located diagnostic."""
 
+import re
+
 from lark import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from surftrace.lang import syntax
@@ -87,6 +89,14 @@ _VALUE_STARTS = frozenset(
 )
 _COMPARISONS = frozenset(("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL", "MATCH", "AMPERSAND"))
 
+# The comparison of the same two the other way round.
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_CONSTANT_FIRST = re.compile(
+    r"""(?P<constant>"[^"]*"|'[^']*'|[\w.:/-]*\w)\s*(?P<operator>[=!<>]=|[<>&~])\s*"""
+    r"(?P<value>(?:!(?=\())?(?![\d.:\[])(?:->|\([^()]*\)|[\w.:\[\]%$@*])+)\s*(?=&&|\|\||\)|$)"
+)
+_CAST_ADDRESS = re.compile(r"(?P<left>\([A-Za-z_]\w*\))&\s*(?P<right>[A-Za-z_]\w*)[\s)]*&?$")
+
 # The kernel takes 4094 characters of what a probe compiles to.
 MAX_LENGTH = 1 << 15
 
@@ -127,11 +137,29 @@ def _syntax_error(error: UnexpectedInput, source: Source, text_span: Span) -> Di
     message = f"expected {_one_of(words)}, found {found}" if words else f"unexpected {found}"
     hints = tuple(hint for terminals, hint in _HINTS if terminals <= expected)
     terminal, hint = _HINTS_FOUND.get(found, ("", ""))
-    if terminal in expected:
+    if filter_hint := _filter_hint(text, start, expected):
+        hints = (filter_hint,)
+    elif terminal in expected:
         hints = (hint,)
     elif source.is_file and {"ENTRY", "RETURN"} <= expected and text[:1].isspace():
         hints = ("a backslash at the end of a line continues the probe in the next", *hints)
     return Diagnostic(source, Span(text_span.start + start, text_span.start + end), message, hints)
+
+
+def _filter_hint(text: str, start: int, expected: set[str]) -> str:
+    """What to write instead in a filter that goes wrong there: the value on the left, `(n) & FLAG` for `(n)&FLAG`."""
+    before = text[:start]
+    if not re.search(r"\sf:", before):
+        return ""
+    cast = _CAST_ADDRESS.search(before)
+    if cast and (expected >= _COMPARISONS or expected == {"STRING", "WORD"}):
+        return f"an & right behind {cast['left']} takes an address, to cast it: write {cast['left']} & {cast['right']}"
+    if not {"ARGUMENT", "NAME"} <= expected or not re.search(r"(?:f:|&&|\|\||\()\s*$", before):
+        return ""
+    if first := _CONSTANT_FIRST.match(text, start):
+        operator = _MIRRORED.get(first["operator"], first["operator"])
+        return f"the value stands on the left: {first['value']}{operator}{first['constant']}"
+    return "the value stands on the left: skb->len>1500" if re.match(r"[\"']|-?[0-9]", text[start:]) else ""
 
 
 def _words(terminals: set[str]) -> list[str]:

@@ -7,14 +7,17 @@ from functools import cache
 from pathlib import Path
 
 from surftrace.btf import Btf
+from surftrace.dwarf.debuginfo import DebugFile, DwarfError, build_id_of_file, build_id_of_notes
+from surftrace.dwarf.search import find_kernel, given_kernel
 from surftrace.kernel.features import Features, exact_release, features_of_readme
 from surftrace.kernel.formats import EventField, parse_format
-from surftrace.kernel.offline import load_btf, load_btfs, open_types
+from surftrace.kernel.offline import load_btf, load_btfs, open_debug_types, open_types
 from surftrace.kernel.symbols import Symbols, traceable_functions
 from surftrace.kernel.types import KernelTypes, TypeInfoError
 from surftrace.tracing.tracefs import Tracefs, TracefsError
 
 _BTF_FOLDER = Path("/sys/kernel/btf")
+_NOTES = Path("/sys/kernel/notes")
 _KALLSYMS = Path("/proc/kallsyms")
 
 
@@ -27,12 +30,20 @@ class NoBtfError(TypeInfoError):
 class RunningKernel:
     """Reads what it is asked for when it is asked, each thing once. `tracefs` is None where there is no access.
 
-    `symbols` are to be taken for the kernel's own where they are given.
+    `symbols` are to be taken for the kernel's own where they are given. `vmlinux` is the file or the folder with the
+    kernel's DWARF, which is looked for where distributions put it where none is given.
     """
 
-    def __init__(self, tracefs: Tracefs | None, btf_paths: Sequence[str] = (), symbols: Symbols | None = None) -> None:
+    def __init__(
+        self,
+        tracefs: Tracefs | None,
+        btf_paths: Sequence[str] = (),
+        symbols: Symbols | None = None,
+        vmlinux: str | None = None,
+    ) -> None:
         self._tracefs = tracefs
         self._btf_paths = btf_paths
+        self._vmlinux = vmlinux
         self._given_symbols = symbols
         self.types = cache(self._types)
         self.symbols = cache(self._symbols)
@@ -40,22 +51,40 @@ class RunningKernel:
         self.traceable = cache(self._traceable)
         self.event_names = cache(self._event_names)
         self._btfs = cache(self._load_btfs)
+        self._debug_files = cache(self._find_debug_files)
 
     def _load_btfs(self) -> list[Btf]:
         kernel = _BTF_FOLDER / "vmlinux"
         if not self._btf_paths and not kernel.exists():
-            raise NoBtfError(
-                f"this kernel has no BTF: there is no {kernel}",
-                "it was built without CONFIG_DEBUG_INFO_BTF: give a file that has its types with -b FILE",
-            )
+            return []
         return load_btfs(*(self._btf_paths or [str(kernel)]))
+
+    def _find_debug_files(self) -> tuple[DebugFile, ...]:
+        """The file with the kernel's DWARF, if there is one. DwarfError for one that is of another kernel."""
+        release, build_id = os.uname().release, _build_id(_NOTES)
+        if self._vmlinux is None:
+            found = find_kernel("/", release, build_id)
+            return (found,) if found is not None and build_id_of_file(found.path) in ("", build_id) else ()
+        given = given_kernel(self._vmlinux, release, build_id)
+        of_file = build_id_of_file(given.path)
+        if build_id and of_file and of_file != build_id:
+            raise DwarfError(f"{given.path} is not of the kernel that runs: their build ids differ")
+        return (given,)
 
     def _types(self, module: str = "") -> KernelTypes:
         btfs = list(self._btfs())
         path = _BTF_FOLDER / module
+        if not btfs:
+            files = self._debug_files()
+            if files:
+                return open_debug_types(files[0])
+            raise NoBtfError(
+                f"this kernel has no BTF: there is no {_BTF_FOLDER / 'vmlinux'}, nor is its DWARF found",
+                "it was built without CONFIG_DEBUG_INFO_BTF: give a file that has its types, -b FILE or -v FILE",
+            )
         if module and not self._btf_paths and re.fullmatch(r"[\w-]+", module) and path.exists():
             btfs.append(load_btf(str(path), btfs[0]))
-        return open_types(str(path), *btfs)
+        return open_types(str(path), *btfs, find_debug=self._debug_files)
 
     def _symbols(self) -> Symbols | None:
         if self._given_symbols is not None:
@@ -97,3 +126,10 @@ class RunningKernel:
             return None
         lines = self._tracefs.read("available_events").decode(errors="replace").splitlines()
         return tuple(line.replace(":", "/", 1) for line in lines)
+
+
+def _build_id(path: Path) -> str:
+    try:
+        return build_id_of_notes(path.read_bytes())
+    except OSError:
+        return ""

@@ -27,8 +27,8 @@ def main(btf: str, probe: str) -> dict[str, float]:
     from surftrace.lang.script import parse_script
 
     timed("grammar", lambda: parse_script(["p f"]))
-    timed("BTF scan", lambda: OfflineKernel.from_btf(btf))
-    target = Target(machine_named("x86_64"), OfflineKernel.from_btf(btf))
+    timed("BTF scan", lambda: OfflineKernel.of_files(btf))
+    target = Target(machine_named("x86_64"), OfflineKernel.of_files(btf))
     timed("the probe", lambda: resolve(parse_script([probe]), target))
     return stages
 

@@ -41,8 +41,8 @@ def _look_up(program: BtfProgram, btf: Btf) -> Iterator[str]:
         try:
             program.function(name)
             program.variable(name)
-            program.types_named(drgn.TypeKind.STRUCT, name)
-            program.types_named(drgn.TypeKind.INT, name)
+            for kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.INT):
+                program._find(program.prog, drgn.TypeKindSet([kind]), name, None)
             program.enumerator(name)
         except BtfError as error:
             yield str(error)

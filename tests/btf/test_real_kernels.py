@@ -53,8 +53,11 @@ def test_every_type_of_modules(kernel: Kernel) -> None:
 
 
 def test_functions_and_variables_by_name(kernel: Kernel) -> None:
-    for kind, found in (("FUNC", kernel.program.functions()), ("VAR", kernel.program.variables())):
-        assert list(found) == [record["name"] for record in kernel.dump.values() if record["kind"] == kind]
+    functions, variables = (
+        [record["name"] for record in kernel.dump.values() if record["kind"] == kind] for kind in ("FUNC", "VAR")
+    )
+    assert list(kernel.program.functions()) == functions
+    assert all(kernel.program.variable(name) for name in variables)
     sampled = [record for record in kernel.dump.values() if record["kind"] == "FUNC"][::200]
     for record in sampled:
         found_types = kernel.program.functions_named(record["name"])

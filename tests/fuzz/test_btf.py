@@ -4,7 +4,6 @@ import struct
 from contextlib import suppress
 from functools import cache
 
-import drgn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,10 +143,9 @@ def _look_up(data: bytes, first_id: int) -> None:
         for ask in (program.function, program.variable, program.enumerator):
             with suppress(BtfError):
                 ask(name)
-        with suppress(BtfError):
-            for kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.ENUM):
-                for found in program.types_named(kind, name):
-                    walk(found)
+        for keyword in ("struct", "enum"):
+            with suppress(BtfError, LookupError):
+                walk(program.prog.type(f"{keyword} {name}"))
     for type_id in range(first_id, min(first_id + 300, btf.end_id)):
         with suppress(BtfError):
             walk(converter.type(type_id))

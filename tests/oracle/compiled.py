@@ -13,7 +13,7 @@ from tests.kernel import images
 
 @cache
 def _target() -> Target:
-    return Target(machine_named("x86_64"), OfflineKernel.from_btf(str(images.fetch("6.1").btf)))
+    return Target(machine_named("x86_64"), OfflineKernel.of_files(str(images.fetch("6.1").btf)))
 
 
 def fetch_text(function: str, expression: str) -> str:

@@ -1,0 +1,196 @@
+"""Files with DWARF in, their types, prototypes and variables out, by way of a drgn program.
+
+drgn reads the files lazily: a kernel's vmlinux of 600 MB gives its first type after half a second.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO, Literal, TypeVar
+
+import drgn
+
+from surftrace.errors import SurftraceError
+from surftrace.record import record
+
+_MAGIC = b"\x7fELF"
+_HEAD_SIZE = 64
+_IS_64_BIT, _LITTLE = 2, 1
+_ET_REL = 1
+_NOTES = (".note.gnu.build-id", ".notes")
+_BUILD_ID = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
+_BUILD_ID_BIG = re.compile(rb"\0\0\0\x04\0\0\0\x14\0\0\0\x03GNU\0(.{20})", re.DOTALL)
+_DWARF = "dwarf"
+_PT_LOAD, _PROGRAM_HEADER_SIZE = 1, 56
+
+
+_T = TypeVar("_T")
+
+
+class DwarfError(SurftraceError):
+    """A file with DWARF cannot be used."""
+
+
+@record
+class DebugFile:
+    """An ELF file that is to have DWARF. `name` is that of its module, empty for the kernel."""
+
+    path: str
+    name: str = ""
+
+
+class DebugInfo:
+    """What the DWARF of some files says, put into a program when something is first asked of it.
+
+    `find` gives the files, an empty list where there are none. What the program knew before goes first.
+    """
+
+    def __init__(self, prog: drgn.Program, find: Callable[[], Sequence[DebugFile]]) -> None:
+        self._prog = prog
+        self._find = find
+        self._files: tuple[DebugFile, ...] | None = None
+
+    @property
+    def files(self) -> tuple[DebugFile, ...]:
+        """The files in use; none before anything was asked."""
+        return self._files or ()
+
+    def load(self) -> bool:
+        """Put the files into the program: True where that has been done just now, and there are any.
+
+        DwarfError for a file that cannot be read, or has no DWARF.
+        """
+        if self._files is not None:
+            return False
+        self._files = tuple(self._find())
+        for file in self._files:
+            add_debug_file(self._prog, file)
+        return bool(self._files)
+
+    def type(self, name: str) -> drgn.Type | None:
+        """The type that DWARF has by a C type name, whatever the program knew before; None where no file has it."""
+        self.load()
+        if not self._files:
+            return None
+        finders = self._prog.enabled_type_finders()
+        self._prog.set_enabled_type_finders([_DWARF])
+        try:
+            return _found(lambda: self._prog.type(name))
+        finally:
+            self._prog.set_enabled_type_finders(finders)
+
+    def function(self, name: str) -> drgn.Type | None:
+        """The prototype of a function; None where no file has it."""
+        self.load()
+        return _found(lambda: self._prog.function(name).type_) if self._files else None
+
+    def variable(self, name: str) -> drgn.Type | None:
+        """The type of a variable; None where no file has it."""
+        self.load()
+        return _found(lambda: self._prog.variable(name).type_) if self._files else None
+
+    def enumerator(self, name: str) -> int | None:
+        """The value of an enumerator: the first that is found; None where no file has it."""
+        self.load()
+        return _found(lambda: int(self._prog.constant(name).value_())) if self._files else None
+
+
+def _found(look: Callable[[], _T]) -> _T | None:
+    """What is found, None for nothing; DwarfError where the file is damaged there."""
+    try:
+        return look()
+    except LookupError:
+        return None
+    except Exception as error:  # drgn's own, of no type that tells
+        if not is_damage(error):
+            raise
+        raise DwarfError(f"damaged DWARF: {error}") from None
+
+
+def is_damage(error: Exception) -> bool:
+    """Is this what drgn raises for a damaged file? What libelf and libdw say comes as a plain Exception."""
+    return isinstance(error, drgn.BadDataError) or type(error) is Exception
+
+
+def platform_of(path: str) -> drgn.Platform:
+    """The word size and the byte order of an ELF file. DwarfError for what is none."""
+    head = _head(path)
+    flags = drgn.PlatformFlags(0)
+    if head[4] == _IS_64_BIT:
+        flags |= drgn.PlatformFlags.IS_64_BIT
+    if head[5] == _LITTLE:
+        flags |= drgn.PlatformFlags.IS_LITTLE_ENDIAN
+    return drgn.Platform(drgn.Architecture.UNKNOWN, flags)
+
+
+def add_debug_file(prog: drgn.Program, file: DebugFile) -> None:
+    """Put a file into a program, its addresses as they are in the file. DwarfError where it has no DWARF."""
+    start = _first_address(file.path)
+    module = prog.extra_module(file.path, create=True)
+    if start is not None:
+        module.address_range = (start, (1 << 64) - 1)
+    try:
+        module.try_file(file.path, force=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file makes drgn raise what its libraries say
+        raise DwarfError(f"cannot read {file.path}: {error}") from None
+    if module.debug_file_status is not drgn.ModuleFileStatus.HAVE:
+        raise DwarfError(
+            f"{file.path} has no DWARF: there is no .debug_info section",
+            "distributions have it in a package of its own: linux-image-RELEASE-dbg, kernel-debuginfo",
+        )
+
+
+def build_id_of_notes(notes: bytes) -> str:
+    """The build id in notes, such as /sys/kernel/notes; empty where there is none."""
+    match = _BUILD_ID.search(notes) or _BUILD_ID_BIG.search(notes)
+    return match[1].hex() if match else ""
+
+
+def build_id_of_file(path: str) -> str:
+    """The build id of an ELF file; empty where it has none. DwarfError for a file that cannot be read."""
+    from elftools.elf.elffile import ELFFile
+
+    _head(path)
+    try:
+        with Path(path).open("rb") as file:
+            found = {section.name: section for section in ELFFile(file).iter_sections("SHT_NOTE")}
+            names = [name for name in _NOTES if name in found]
+            return next(filter(None, (build_id_of_notes(found[name].data()) for name in names)), "")
+    except Exception as error:  # a damaged ELF makes pyelftools raise nearly anything
+        raise DwarfError(f"{path} is a damaged ELF file: {error}") from None
+
+
+def _head(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD_SIZE)
+    except OSError as error:
+        raise DwarfError(f"cannot read {path}: {error.strerror}") from None
+    if len(head) < _HEAD_SIZE or not head.startswith(_MAGIC):
+        raise DwarfError(f"{path} is no ELF file")
+    return head
+
+
+def _first_address(path: str) -> int | None:
+    """Where the first segment lies; None for an object file, whose sections have no addresses yet."""
+    head = _head(path)
+    byteorder: Literal["little", "big"] = "little" if head[5] == _LITTLE else "big"
+
+    def number(data: bytes, at: int, size: int) -> int:
+        return int.from_bytes(data[at : at + size], byteorder)
+
+    if head[4] != _IS_64_BIT or number(head, 16, 2) == _ET_REL:
+        return None
+    with Path(path).open("rb") as file:
+        headers = _program_headers(file, number(head, 32, 8), number(head, 56, 2))
+    return next((number(each, 16, 8) for each in headers if number(each, 0, 4) == _PT_LOAD), None)
+
+
+def _program_headers(file: BinaryIO, offset: int, count: int) -> list[bytes]:
+    if offset + count * _PROGRAM_HEADER_SIZE > os.fstat(file.fileno()).st_size:
+        return []
+    file.seek(offset)
+    return [file.read(_PROGRAM_HEADER_SIZE) for _ in range(count)]
