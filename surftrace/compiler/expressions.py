@@ -1,18 +1,16 @@
 """One expression in, the value it stands for out: a chain of reads and the C type at its end."""
 
-import re
 from dataclasses import replace
 
 from drgn import TypeKind
 
+from surftrace.compiler import bases
 from surftrace.compiler.casts import address_of, check_no_string, container_of, converted, taken_as
 from surftrace.compiler.chain import Value
 from surftrace.compiler.fetch import MAX_ARRAY
-from surftrace.compiler.headers import LAYERS
 from surftrace.compiler.packets import completed, is_packet_data, packet_data, packet_member, placed
 from surftrace.compiler.scope import Scope, listed
 from surftrace.kernel.features import Feature
-from surftrace.kernel.machine import InPieces, InRegister
 from surftrace.kernel.types import (
     Field,
     Type,
@@ -23,11 +21,8 @@ from surftrace.kernel.types import (
     size_of,
     spelled,
     underlying,
-    user_type,
 )
 from surftrace.lang import syntax
-from surftrace.lang.source import Span
-from surftrace.lang.syntax import Kind
 from surftrace.names import did_you_mean, nearest
 
 
@@ -43,17 +38,17 @@ def evaluate(expr: syntax.Expr, scope: Scope) -> Value:  # noqa: C901 # one case
     """The value of an expression or of a part of one; CompileError where it has none on this kernel."""
     match expr:
         case syntax.Argument():
-            return _argument(expr.index, expr.span, scope)
+            return bases.argument(expr.index, expr.span, scope)
         case syntax.Name():
-            return _name(expr, scope)
+            return bases.name(expr, scope)
         case syntax.Register():
-            return Value(f"%{_register(expr, scope)}", (), None)
+            return Value(f"%{bases.register(expr, scope)}", (), None)
         case syntax.Variable():
-            return _variable(expr, scope)
+            return bases.variable(expr, scope)
         case syntax.Symbol():
-            return _symbol(expr, scope)
+            return bases.symbol(expr, scope)
         case syntax.Address():
-            return _address(expr, scope)
+            return bases.address(expr, scope)
         case syntax.Cast():
             return taken_as(evaluate(expr.operand, scope), expr.type, scope)
         case syntax.Conversion():
@@ -72,193 +67,6 @@ def evaluate(expr: syntax.Expr, scope: Scope) -> Value:  # noqa: C901 # one case
             return _index(expr, scope)
         case syntax.Slice():
             return _slice(expr, scope)
-
-
-def _register(expr: syntax.Register, scope: Scope) -> str:
-    machine = scope.machine
-    if scope.kind is Kind.EVENT:
-        raise scope.fail(expr.span, "an event has no registers", "name a field of it")
-    if expr.name in machine.registers:
-        return expr.name
-    alias = machine.aliases.get(expr.name)
-    if expr.name in scope.parameters():
-        likely = [expr.name]
-    else:
-        likely = [f"%{name}" for name in ([alias] if alias else nearest(expr.name, machine.registers))]
-    hints = did_you_mean(likely)
-    if not hints:
-        hints = (f"registers are {listed(['%' + r for r in sorted(machine.registers)], 40)}",)
-    raise scope.fail(expr.span, f"{machine.name} has no register '%{expr.name}'", *hints)
-
-
-def _argument(index: int, span: Span, scope: Scope) -> Value:
-    if scope.kind is Kind.EVENT:
-        raise scope.fail(span, "an event has no arguments", "name a field of it")
-    _check_entry(span, scope)
-    if scope.kind is Kind.RETURN:
-        return _entry_argument(index, span, scope)
-    if scope.prototype is None:
-        registers = scope.machine.argument_registers
-        if index >= len(registers):
-            raise scope.fail(span, f"the types of {scope.function} are not known, nor where its argument {index} is")
-        return Value(f"%{registers[index]}", (), None)
-    type_ = _parameter_type(index, span, scope)
-    match scope.places()[index]:
-        case InRegister(register):
-            return Value(f"%{register}", (), type_)
-        case InPieces(how):
-            message = f"argument {index} of {scope.function}, {a_spelled(type_)}, is passed {how}"
-            raise scope.fail(span, message, "name the registers or $stackN that hold the part you want")
-        case on_stack:
-            return Value(f"$stack{on_stack.slot}", (), type_)
-
-
-def _entry_argument(index: int, span: Span, scope: Scope) -> Value:
-    """An argument as a return probe knows it: the kernel keeps the registers that arguments came in."""
-    registers = scope.machine.argument_registers
-    type_ = None
-    number = index
-    if scope.prototype is not None:
-        type_ = _parameter_type(index, span, scope)
-        place = scope.places()[index]
-        if not isinstance(place, InRegister):
-            raise scope.fail(span, f"the kernel keeps no argument that is not in a register, as {index} is not")
-        number = registers.index(place.register)
-    elif index >= len(registers):
-        raise scope.fail(span, f"the types of {scope.function} are not known, nor where its argument {index} is")
-    return Value(f"$arg{number + 1}", (), type_)
-
-
-def _parameter_type(index: int, span: Span, scope: Scope) -> Type:
-    assert scope.prototype is not None
-    parameters = scope.prototype.parameters
-    if index >= len(parameters):
-        count = f"{len(parameters)} argument{'s' if len(parameters) != 1 else ''}"
-        names = [f"%{number} {name or '(unnamed)'}" for number, name in enumerate(scope.parameters())]
-        raise scope.fail(span, f"{scope.function} has {count}", *([f"they are {listed(names)}"] if names else []))
-    return parameters[index].type
-
-
-def _check_entry(span: Span, scope: Scope) -> None:
-    if scope.kind is Kind.USER_RETURN:
-        raise scope.fail(span, "arguments are gone when a function returns", "use $retval, or a 'P' probe")
-    if scope.kind is Kind.RETURN and not scope.features().has(Feature.RETURN_ARGUMENT):
-        raise scope.fail(
-            span,
-            "arguments are gone when a function returns",
-            f"use $retval, or a 'p' probe: Linux {Feature.RETURN_ARGUMENT.since} and later keep them",
-        )
-    if scope.byte_offset:
-        raise scope.fail(
-            span,
-            f"arguments are only sure to be in place at {scope.function}'s entry, not at +{scope.byte_offset:#x}",
-            "name the register that holds the value there",
-        )
-
-
-def _name(expr: syntax.Name, scope: Scope) -> Value:
-    if scope.kind is Kind.EVENT:
-        return _event_field(expr, scope)
-    if scope.prototype is None:
-        is_return = scope.kind in (Kind.RETURN, Kind.USER_RETURN)
-        example = f"!({'char' if scope.is_user else 'struct sk_buff'} *){'$retval' if is_return else '%0'}"
-        raise scope.fail(
-            expr.span,
-            f"the type information has no prototype of {scope.function}, so its parameters have no names",
-            f"cast what you know the type of: {example}",
-        )
-    names = scope.parameters()
-    if expr.name in names:
-        return _argument(names.index(expr.name), expr.span, scope)
-    known = [name for name in names if name]
-    hints = did_you_mean(nearest(expr.name, known)) or ((f"its parameters are {listed(known)}",) if known else ())
-    if expr.name in LAYERS:
-        hints = (f"a packet's header is written @(struct iphdr *){expr.name}%N->MEMBER, N the number of the skb",)
-    raise scope.fail(expr.span, f"{scope.function} has no parameter '{expr.name}'", *hints)
-
-
-def _event_field(expr: syntax.Name, scope: Scope) -> Value:
-    if scope.event_fields is None:
-        raise scope.fail(expr.span, f"the fields of {scope.function} are not known here")
-    field = scope.event_fields.get(expr.name)
-    if field is None:
-        names = [name for name in scope.event_fields if not name.startswith("common_")]
-        hints = did_you_mean(nearest(expr.name, names)) or (f"its fields are {listed(names, 16)}",)
-        raise scope.fail(expr.span, f"{scope.function} has no field '{expr.name}'", *hints)
-    type_ = scope.types.of_event_field(field)
-    bare = underlying(type_)
-    if scope.function.startswith("syscalls/") and bare.kind == TypeKind.POINTER:  # what a process passes is its own
-        type_ = scope.pointer_to(user_type(bare.prog, bare.type))
-    return Value(f"${expr.name}", (), type_)
-
-
-def _variable(expr: syntax.Variable, scope: Scope) -> Value:
-    name = expr.name
-    if name == "$retval":
-        if scope.kind not in (Kind.RETURN, Kind.USER_RETURN):
-            raise scope.fail(
-                expr.span,
-                "$retval is there only when a function returns",
-                "name a field of the event"
-                if scope.kind is Kind.EVENT
-                else f"write an '{'R' if scope.is_user else 'r'}' probe",
-            )
-        return _result(expr.span, scope)
-    if name == "$comm":
-        return Value("$comm", (), None)
-    if scope.kind is not Kind.EVENT and re.fullmatch(r"\$stack[0-9]{0,3}", name):
-        return Value(name, (), None)
-    # Linux kernel/trace/trace_probe.c, parse_probe_vars: $argN is for functions of the kernel.
-    if scope.is_user and re.fullmatch(r"\$arg[0-9]+", name):
-        raise scope.fail(expr.span, f"the kernel knows '{name}' for its own functions only", "%0 is the first argument")
-    if scope.kind is not Kind.EVENT and re.fullmatch(r"\$arg[1-9][0-9]?", name):
-        _check_entry(expr.span, scope)
-        scope.require(Feature.ARGUMENT_N, expr.span)
-        return Value(name, (), None)
-    if name == "$arg0" and scope.kind is not Kind.EVENT:
-        raise scope.fail(expr.span, "the kernel counts its $argN from 1", "the first argument is $arg1, or %0")
-    raise scope.fail(
-        expr.span,
-        f"the kernel has no variable '{name}'" + (" in an event" if scope.kind is Kind.EVENT else ""),
-        "there is $comm" if scope.kind is Kind.EVENT else "there are $retval, $comm, $stack, $stackN and $argN",
-    )
-
-
-def _result(span: Span, scope: Scope) -> Value:
-    if scope.prototype is None:
-        return Value("$retval", (), None)
-    type_ = scope.prototype.type
-    if scope.has_result_in_memory():
-        message = f"{scope.function} returns {a_spelled(type_)} in memory, at an address that its caller passed"
-        # System V AMD64 ABI 3.2.3: %rax has that address; others leave it nowhere.
-        hints = (f"that address is in %ax: !({spelled(type_)} *)%ax",) if scope.machine.name == "x86_64" else ()
-        raise scope.fail(span, message, *hints)
-    return Value("$retval", (), type_)
-
-
-def _symbol(expr: syntax.Symbol, scope: Scope) -> Value:
-    if scope.is_user:  # Linux Documentation/trace/uprobetracer.rst has @ADDRESS and @+OFFSET alone
-        raise scope.fail(expr.span, "memory at a symbol can be read by probes on the kernel only")
-    if scope.symbols is not None:
-        found = scope.symbols.named(expr.name)
-        if not found:
-            hints = did_you_mean(f"@{name}" for name in nearest(expr.name, scope.symbols.variable_names()))
-            raise scope.fail(expr.span, f"this kernel has no symbol '{expr.name}'", *hints)
-        addresses = {symbol.address for symbol in found}
-        if len(found) > 1 and (len(addresses) > 1 or 0 in addresses):
-            known = [f"@{symbol.address:#x}" for symbol in found if symbol.address and scope.symbols.is_running]
-            hints = (f"name the address: {' or '.join(known[:4])}",) if known else ()
-            message = f"{len(found)} symbols have the name {expr.name}: which one is not clear"
-            raise scope.fail(expr.span, message, *hints)
-    return Value(f"@{expr.name}", (expr.byte_offset,), None if expr.byte_offset else scope.types.variable(expr.name))
-
-
-def _address(expr: syntax.Address, scope: Scope) -> Value:
-    low, high = scope.addresses()
-    if not low <= expr.address < high:
-        whose = "a program" if scope.is_user else "the kernel"
-        raise scope.fail(expr.span, f"{expr.address:#x} is no address of {whose}'s", f"they begin at {low:#x}")
-    return Value(f"@{expr.address:#x}", (0,), None)
 
 
 def _member(expr: syntax.Member, scope: Scope) -> Value:

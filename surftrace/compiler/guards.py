@@ -20,6 +20,9 @@ Guard: TypeAlias = tuple[Test, ...]
 # What the kernel's filter sees in place of a string that could not be read.
 UNREAD = "<fault>"
 
+# What always points to memory.
+_STACK = ("$stack", "%sp")
+
 _OPPOSITES = {
     Comparison.EQUAL: Comparison.NOT_EQUAL,
     Comparison.NOT_EQUAL: Comparison.EQUAL,
@@ -38,7 +41,7 @@ def pointers_of(fetch: Fetch) -> tuple[Fetch, ...]:
     """
     stops = range(1 if fetch.is_memory else 0, len(fetch.byte_offsets) - fetch.is_string)
     pointers = [_pointer(fetch, stop) for stop in stops]
-    return tuple(pointer for pointer in pointers if pointer.base != "$stack" or pointer.byte_offsets)
+    return tuple(pointer for pointer in pointers if pointer.base not in _STACK or pointer.byte_offsets)
 
 
 def last_pointer_of(fetch: Fetch) -> Fetch | None:

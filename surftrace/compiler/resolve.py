@@ -9,10 +9,11 @@ from surftrace.compiler.contents import resolve_contents
 from surftrace.compiler.events import repeated_events, resolve_event
 from surftrace.compiler.places import find_symbol, matches, unknown_function
 from surftrace.compiler.resolved import Resolved, ResolvedProbe
-from surftrace.compiler.scope import Scope, collect, listed
+from surftrace.compiler.scope import Locals, Scope, collect, listed
 from surftrace.dwarf.debuginfo import is_damage
 from surftrace.kernel.symbols import KernelSymbol
 from surftrace.kernel.target import Target
+from surftrace.kernel.types import KernelTypes
 from surftrace.lang.script import Script
 from surftrace.lang.source import CompileError, Diagnostic
 from surftrace.lang.syntax import (
@@ -75,8 +76,8 @@ class _Resolver:
                 return self.pattern(pattern)
             case AddressTarget() as address:
                 return [self.address(address)]
-            case LineTarget():
-                raise self.fail("lines are not known without DWARF", "name an offset: p FUNCTION+0x10")
+            case LineTarget() as line:
+                return self.line(line)
             case UserTarget() as user:
                 from surftrace.compiler.programs import resolve_program  # probes on the kernel do without
 
@@ -108,7 +109,34 @@ class _Resolver:
         """A probe on a symbol that is there."""
         plain_name = _plain(symbol.name)
         place = f"{module}{symbol.name}" + (f"+{byte_offset:#x}" if byte_offset else "")
-        return self.resolved(place, self.scope(plain_name, byte_offset, symbol.module))
+        return self.resolved(place, self.scope(plain_name, byte_offset, symbol.module, symbol.name))
+
+    def line(self, line: LineTarget) -> list[ResolvedProbe]:
+        """A probe at each place where the code of a line begins; those without the variables are left out, and told."""
+        if self.probe.kind is Kind.RETURN:
+            raise self.fail("a return probe watches a whole function", "name it: r FUNCTION")
+        from surftrace.compiler.lines import places_of_line  # most probes need no lines
+
+        places = places_of_line(self.probe.source, line, self.target)
+        if len(places) == 1:
+            return [self.at(KernelSymbol(places[0].symbol, "", True), places[0].byte_offset)]
+        found: list[ResolvedProbe] = []
+        errors: list[tuple[str, CompileError]] = []
+        for place in places:
+            try:
+                probe = self.at(KernelSymbol(place.symbol, "", True), place.byte_offset)
+            except CompileError as error:
+                errors.append((str(place), error))
+            else:
+                found.append(replace(probe, name=f"{self.name}_{len(found)}"))
+        if not found:
+            raise errors[0][1]
+        if errors:
+            left_out = listed(name for name, _ in errors)
+            message = f"{len(errors)} of {len(places)} places of this line are left out: {left_out}"
+            hint = f"the first one: {errors[0][1].diagnostics[0].message}"
+            self.warnings.append(Diagnostic(self.probe.source, self.probe.target.span, message, (hint,), "warning"))
+        return found
 
     def address(self, address: AddressTarget) -> ResolvedProbe:
         """A probe on an address: which function it is in, and whether at its start, is not looked up."""
@@ -147,7 +175,15 @@ class _Resolver:
             self.warnings.append(Diagnostic(self.probe.source, span, message, (f"the first one: {reason}",), "warning"))
         return found
 
-    def scope(self, function: str, byte_offset: int, module: str) -> Scope:
+    def locals(self, types: KernelTypes, symbol: str, byte_offset: int) -> Locals | None:
+        """The variables at the place, where DWARF tells of them."""
+        if types.debug is None or not types.debug.look() or self.probe.kind is not Kind.ENTRY:
+            return None
+        from surftrace.compiler.lines import CodeLocals  # most probes name parameters alone
+
+        return CodeLocals(types, self.target.machine, symbol, byte_offset)
+
+    def scope(self, function: str, byte_offset: int, module: str, symbol: str = "") -> Scope:
         """What the probe's expressions may name."""
         kernel = self.target.kernel
         types = self.target.types(module)
@@ -161,6 +197,7 @@ class _Resolver:
             kernel.symbols(),
             types.function(function),
             kernel.features,
+            locals=(lambda: self.locals(types, symbol, byte_offset)) if symbol and not module else lambda: None,
         )
 
     def resolved(self, place: str, scope: Scope) -> ResolvedProbe:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from surftrace.btf.program import BtfProgram
+from surftrace.compiler.chain import Value
 from surftrace.kernel.features import Feature, Features
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.machine import WORD, Machine, ParameterType, Place, is_returned_in_memory, place_parameters
@@ -59,6 +60,18 @@ class Types(Protocol):
         ...
 
 
+class Locals(Protocol):
+    """The variables in scope at the probe's place, where that is known."""
+
+    def value(self, name: syntax.Name, scope: "Scope") -> Value | None:
+        """What a name means; None where nothing is called so. CompileError for what cannot be read there."""
+        ...
+
+    def names(self) -> list[str]:
+        """All of them."""
+        ...
+
+
 @record
 class Scope:
     """One probe's surroundings. `prototype` is None where the type source does not know the function."""
@@ -73,6 +86,7 @@ class Scope:
     prototype: Type | None
     features: Callable[[], Features]
     event_fields: Mapping[str, EventField] | None = None
+    locals: Callable[[], Locals | None] = lambda: None
 
     def fail(self, span: Span, message: str, *hints: str) -> CompileError:
         """The error to raise about that part of the probe."""

@@ -49,12 +49,19 @@ class DebugInfo:
     def __init__(self, prog: drgn.Program, find: Callable[[], Sequence[DebugFile]]) -> None:
         self._prog = prog
         self._find = find
+        self._found: tuple[DebugFile, ...] | None = None
         self._files: tuple[DebugFile, ...] | None = None
 
     @property
     def files(self) -> tuple[DebugFile, ...]:
         """The files in use; none before anything was asked."""
         return self._files or ()
+
+    def look(self) -> tuple[DebugFile, ...]:
+        """The files that there are, not put into the program yet where nothing was asked of it."""
+        if self._found is None:
+            self._found = tuple(self._find())
+        return self._found
 
     def load(self) -> bool:
         """Put the files into the program: True where that has been done just now, and there are any.
@@ -63,7 +70,7 @@ class DebugInfo:
         """
         if self._files is not None:
             return False
-        self._files = tuple(self._find())
+        self._files = self.look()
         for file in self._files:
             add_debug_file(self._prog, file)
         return bool(self._files)

@@ -75,6 +75,34 @@ class SymbolTable:
             if info & 0xF == SymbolKind.FUNC and section != _SHN_UNDEF:
                 yield self._string(name).partition("@")[0]
 
+    def function_at(self, address: int) -> Symbol | None:
+        """The function whose code is at an address; of several, the last to begin."""
+        return self._over(address, SymbolKind.FUNC)
+
+    def object_at(self, address: int) -> Symbol | None:
+        """The variable that an address is in; of several, the last to begin."""
+        return self._over(address, SymbolKind.OBJECT)
+
+    def _over(self, address: int, kind: SymbolKind) -> Symbol | None:
+        best: tuple[int, int] | None = None
+        for index, (_, info, _, section, value, size) in enumerate(self._symbol.iter_unpack(self.entries)):
+            is_candidate = info & 0xF == kind and section != _SHN_UNDEF
+            if is_candidate and value <= address < value + max(size, 1) and (best is None or value > best[0]):
+                best = value, index
+        return self._at(best[1], None) if best is not None else None
+
+    def functions_of_file(self, name: str) -> list[int]:
+        """The address of one static function for each source file of this name, whatever its folder."""
+        found = []
+        is_wanted = False
+        for offset, info, _, section, value, _ in self._symbol.iter_unpack(self.entries):
+            if info & 0xF == SymbolKind.FILE and section == _SHN_ABS:
+                is_wanted = self._string(offset) == name
+            elif is_wanted and info & 0xF == SymbolKind.FUNC and info >> 4 == _STB_LOCAL:
+                found.append(value)
+                is_wanted = False
+        return found
+
     @property
     def _symbol(self) -> Struct:
         return Struct("<IBBHQQ" if self.byteorder == "little" else ">IBBHQQ")

@@ -41,6 +41,8 @@ class Machine:
     has_overlapping_addresses: bool = False
 
     argument_registers: tuple[str, ...]
+    # The registers by the numbers that DWARF has for them: each machine's own supplement of the standard.
+    dwarf_registers: tuple[str, ...]
     return_register: str
     # At a function's entry the first argument on the stack is `$stackN` of this N.
     first_stack_slot: int = 0
@@ -114,6 +116,7 @@ X86_64 = Machine(
     kernel_addresses=(0xFF00000000000000, _ERRORS),
     user_addresses=(_USER_START, 0x00FFFFFFFFFFF000),
     argument_registers=("di", "si", "dx", "cx", "r8", "r9"),
+    dwarf_registers=("ax", "dx", "cx", "bx", "si", "di", "bp", "sp", *_numbered("r", 8, 16)),
     return_register="ax",
     first_stack_slot=1,  # after the return address
     passes_larger_by_reference=False,
@@ -131,6 +134,7 @@ AARCH64 = Machine(
     kernel_addresses=(0xF0F0000000000000, _ERRORS),
     user_addresses=(_USER_START, 0xFF10000000000000),
     argument_registers=_numbered("x", 0, 8),
+    dwarf_registers=(*_numbered("x", 0, 31), "sp"),
     return_register="x0",
     passes_larger_by_reference=True,
     aligns_in_registers=True,  # C.10
@@ -152,6 +156,7 @@ RISCV64 = Machine(
     kernel_addresses=(0xFF00000000000000, _ERRORS),
     user_addresses=(_USER_START, 0x0100000000000000),
     argument_registers=_numbered("a", 0, 8),
+    dwarf_registers=("zero", *_RISCV_X1_TO_X31),
     return_register="a0",
     passes_larger_by_reference=True,
     spill=Spill.SPLIT,
@@ -173,6 +178,7 @@ S390X = Machine(
     kernel_addresses=(0x2000, 1 << 53),
     user_addresses=(_USER_START, 0xFFFFFFFFFFFFF000),
     argument_registers=_numbered("r", 2, 7),
+    dwarf_registers=_numbered("r", 0, 16),
     return_register="r2",
     first_stack_slot=160 // WORD,
     largest_in_registers=8,
@@ -197,6 +203,7 @@ PPC64LE = Machine(
     kernel_addresses=(0xC000000000000000, _ERRORS),
     user_addresses=(_USER_START, 0x0010000000000000),
     argument_registers=_numbered("gpr", 3, 11),
+    dwarf_registers=_numbered("gpr", 0, 32),
     return_register="gpr3",
     first_stack_slot=32 // WORD + 8,
     largest_in_registers=8 * WORD,
@@ -221,6 +228,7 @@ LOONGARCH64 = Machine(
     kernel_addresses=(0x8000000000000000, _ERRORS),
     user_addresses=(_USER_START, 0x0080000000000000),
     argument_registers=_numbered("r", 4, 12),
+    dwarf_registers=_numbered("r", 0, 32),
     return_register="r4",
     passes_larger_by_reference=True,
     spill=Spill.SPLIT,

@@ -6,7 +6,7 @@ set -eu
 # kmod: depmod; xz-utils, zstd, lz4: kernels and modules are packed with them
 packages="python3-venv qemu-system-x86 busybox-static kmod xz-utils zstd lz4"
 if [ "$1" = test ]; then
-    packages="$packages bpftool dwarves gcc gcc-aarch64-linux-gnu iproute2 libc6-dev linux-perf mandoc netcat-openbsd procps"
+    packages="$packages bpftool dwarves gcc gdb gcc-aarch64-linux-gnu iproute2 libc6-dev linux-perf mandoc netcat-openbsd procps"
     packages="$packages gcc-powerpc64le-linux-gnu gcc-riscv64-linux-gnu gcc-s390x-linux-gnu qemu-system-arm"
 fi
 # Up to bookworm virtiofsd is a part of QEMU's packages.

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+_REFUSAL = "refused: "
+
 
 class PerfError(Exception):
     """perf refused an expression, or answered what was not asked."""
@@ -29,11 +31,17 @@ def fetch_arguments(vmlinux: Path, chains: Mapping[str, Sequence[str]]) -> dict[
     return {function: [argument.partition("=")[2] for argument in at_entry[function]] for function in chains}
 
 
+def definitions(vmlinux: Path, probe: str) -> list[tuple[str, list[str]]]:
+    """Return the place and the arguments of each definition that perf makes of one probe; PerfError where none."""
+    lines = [line.split() for line in _answer(vmlinux, [probe], keeps_refusals=True).splitlines()]
+    return [(place, arguments) for _, place, *arguments in lines]
+
+
 def _numbered(expressions: Sequence[str]) -> list[str]:
     return [f"a{number}={expression}" for number, expression in enumerate(expressions)]
 
 
-def _answer(vmlinux: Path, probes: Sequence[str]) -> str:
+def _answer(vmlinux: Path, probes: Sequence[str], keeps_refusals: bool = False) -> str:
     """What perf prints for `probes`, kept beside `vmlinux`: perf needs most of a second for each function."""
     version = subprocess.run(["perf", "--version"], capture_output=True, text=True, check=True).stdout
     digest = hashlib.sha256("\n".join((version, *probes)).encode()).hexdigest()
@@ -41,9 +49,17 @@ def _answer(vmlinux: Path, probes: Sequence[str]) -> str:
     if not kept.exists():
         with tempfile.TemporaryDirectory(dir=vmlinux.parent) as scratch:
             answer = Path(scratch, "answer")
-            answer.write_text(_run(command(vmlinux, probes, scratch)))
+            try:
+                answer.write_text(_run(command(vmlinux, probes, scratch)))
+            except PerfError as error:
+                if not keeps_refusals:
+                    raise
+                answer.write_text(f"{_REFUSAL}{error}")
             answer.rename(kept)
-    return kept.read_text()
+    text = kept.read_text()
+    if text.startswith(_REFUSAL):
+        raise PerfError(text.removeprefix(_REFUSAL))
+    return text
 
 
 def _run(argv: Sequence[str]) -> str:

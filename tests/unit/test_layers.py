@@ -41,6 +41,8 @@ _OPENERS = {
     "surftrace/kernel/ldcache.py": "the dynamic linker's cache, folders with libraries",
     "surftrace/kernel/debugfiles.py": "files with the symbols of stripped programs",
     "surftrace/dwarf/debuginfo.py": "ELF files with DWARF",
+    "surftrace/dwarf/units.py": "the same, mapped",
+    "surftrace/kernel/code.py": "their symbols",
     "surftrace/tracing/tracefs.py": "tracefs, where it is mounted, and the blacklist of kprobes",
     "surftrace/tracing/running.py": "kallsyms",
     "surftrace/cli/entry.py": "/dev/null",
