@@ -29,8 +29,13 @@ from surftrace.tracing.tracefs import DEFAULT_ROOT, Tracefs, TracefsError, find_
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the result is its exit status."""
     paint = _paint("auto", sys.stderr)
+    words = sys.argv[1:] if argv is None else argv
     try:
-        options = parse_options(sys.argv[1:] if argv is None else argv)
+        if words[:1] and words[0] in ("lines", "vars"):
+            from surftrace.cli import commands  # a trace needs none of it
+
+            return commands.run(words[0], words[1:], _paint("auto", sys.stdout))
+        options = parse_options(words)
         paint = _paint(options.color, sys.stderr)
         return _run(options, paint)
     except SurftraceError as error:

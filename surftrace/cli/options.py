@@ -21,6 +21,7 @@ examples:
   surftrace 'p wake_up_new_task p->comm users=p->mm->mm_users f:p->comm=="python3"'
   surftrace -s 'r do_filp_open file=$retval' 'e sched/sched_switch f:prev_prio<100'
   surftrace -n 'p ip_output len=skb->len'      print the commands, touch nothing
+  surftrace lines ip_rcv; surftrace vars ip_rcv:5     what p ip_rcv:5 may name (DWARF)
 
 exit status:
   0    the trace ran and ended as asked (-t, -c, or Ctrl-C with one of them)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from surftrace.compiler.chain import Value
+from surftrace.compiler.fetch import Fetch, render_fetch
 from surftrace.compiler.scope import Scope, listed
 from surftrace.dwarf.units import Function
 from surftrace.dwarf.variables import Nowhere, Spot, type_of
@@ -11,7 +12,7 @@ from surftrace.errors import SurftraceError
 from surftrace.kernel.code import Code, CodePlace, is_path, open_code
 from surftrace.kernel.machine import Machine
 from surftrace.kernel.target import Target
-from surftrace.kernel.types import KernelTypes
+from surftrace.kernel.types import KernelTypes, spelled
 from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import LineTarget, Name
 from surftrace.record import record
@@ -29,15 +30,100 @@ def code_of(types: KernelTypes, machine: Machine) -> Code | None:
 
 def places_of_line(source: Source, target: LineTarget, on: Target) -> list[CodePlace]:
     """Where the code of a line begins, in the order of addresses. CompileError where it has none."""
-    code = code_of(on.types(), on.machine)
-    if code is None:
-        raise _fail(source, target.span, "lines need DWARF, and none is found for this kernel", _NO_DWARF)
+    code = _needed_code(source, target.span, on)
     functions, file, line = _functions(source, target, code)
     found = {place.address: place for function in functions for place in code.places(function, file, line)}
     if not found:
         lines = sorted({row.line for each in functions for row in code.rows(each) if row.file == file})
         raise _no_code(source, target, lines, functions)
     return [found[address] for address in sorted(found)]
+
+
+def _needed_code(source: Source, span: Span, on: Target) -> Code:
+    code = code_of(on.types(), on.machine)
+    if code is None:
+        raise _fail(source, span, "lines and variables need DWARF, and none is found for this kernel", _NO_DWARF)
+    return code
+
+
+@record
+class CodeLine:
+    """A line with code: its number as a probe names it, that in its file, and where its code begins."""
+
+    number: int
+    line: int
+    places: tuple[CodePlace, ...]
+
+
+@record
+class Listing:
+    """The lines of a function, or of a file, that can be probed. `file` is its path as it was compiled."""
+
+    title: str
+    file: str
+    folder: str
+    lines: tuple[CodeLine, ...]
+
+
+def listing(source: Source, target: LineTarget, on: Target) -> Listing:
+    """All lines with code of the function or the file that a target names. CompileError where there are none."""
+    code = _needed_code(source, target.span, on)
+    functions, file, start = _functions(source, target, code)
+    rows = [row for each in functions for row in code.rows(each) if row.file == file and row.is_statement]
+    is_file = _SOURCE_FILE.fullmatch(target.name) is not None
+    first = 0 if is_file else start
+    lines = []
+    for line in sorted({row.line for row in rows if row.line >= first}):
+        places = tuple(place for each in functions for place in code.places(each, file, line))
+        if places:
+            lines.append(CodeLine(line - first, line, places))
+    title = target.name if is_file else f"{target.name} at {file}:{start}"
+    return Listing(title, file, code.folder_of(functions[0]) if functions else "", tuple(lines))
+
+
+@record
+class CodeVariable:
+    """A variable in scope at a place: its type as C spells it, and where it is, or why it is nowhere."""
+
+    name: str
+    type: str
+    where: str
+    is_there: bool
+
+
+def variables_at_place(source: Source, span: Span, symbol: str, byte_offset: int, on: Target) -> list[CodeVariable]:
+    """All variables in scope there, the innermost first. CompileError where DWARF does not tell."""
+    code, types = _needed_code(source, span, on), on.types()
+    addresses = code.addresses(symbol)
+    function = code.function_at(addresses[0] + byte_offset) if len(addresses) == 1 else None
+    if function is None:
+        raise _fail(source, span, f"DWARF tells of no function {symbol}+{byte_offset:#x}")
+    address = addresses[0] + byte_offset
+    found = []
+    for name, variable in code.variables(function, address).items():
+        try:
+            type_text = spelled(type_of(variable.die, types.program.prog, types.named))
+        except SurftraceError as error:
+            type_text = f"({error.message})"
+        location = code.location(function, variable, address)
+        if isinstance(location, Nowhere):
+            hint = "".join(f"; {hint}" for hint in _ranges_hint(location.ranges, symbol, addresses[0]))
+            found.append(CodeVariable(name, type_text, location.reason + hint, False))
+        else:
+            found.append(CodeVariable(name, type_text, _spelled_spot(location, code, on.machine), True))
+    return found
+
+
+def _spelled_spot(spot: Spot, code: Code, machine: Machine) -> str:
+    """The place as a fetch argument has it."""
+    if spot.base is None:
+        symbol = code.object_at(spot.byte_offsets[0])
+        text = f"@{symbol[0]}{symbol[1]:+#x}" if symbol is not None else f"@{spot.byte_offsets[0]:#x}"
+        return f"the address {text}" if spot.is_address else text.removesuffix("+0x0")
+    known = spot.base < len(machine.dwarf_registers)
+    base = f"%{machine.dwarf_registers[spot.base]}" if known else f"register {spot.base}"
+    text = render_fetch(Fetch(base, spot.byte_offsets, ""))
+    return f"the address of {text}" if spot.is_address else text
 
 
 def _functions(source: Source, target: LineTarget, code: Code) -> tuple[Sequence[Function], str, int]:

@@ -252,6 +252,11 @@ class DwarfFile:
             at += length + 4
         return []
 
+    def folder_of(self, unit: "CompileUnit") -> str:
+        """The folder that the compiler ran in."""
+        folder = unit.get_top_DIE().attributes.get("DW_AT_comp_dir")
+        return _text(folder.value) if folder is not None else ""
+
     def lines_of(self, unit: "CompileUnit") -> list[LineRow]:
         """The unit's line table, in the order of addresses within each sequence; ends of sequences are left out."""
         return self.guarded(lambda: list(self._lines_of(unit)))

@@ -68,6 +68,10 @@ class Code:
             symbol = self._last = self._symbols.function_at(address)
         return (symbol.name, address - symbol.address) if symbol is not None else None
 
+    def folder_of(self, function: Function) -> str:
+        """The folder that the compiler ran in, from which paths of files count."""
+        return self.file.folder_of(unit_of(function.die))
+
     def object_at(self, address: int) -> tuple[str, int] | None:
         """The variable's symbol that is at an address, and the offset from it."""
         symbol = self._symbols.object_at(address)

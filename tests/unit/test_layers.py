@@ -45,6 +45,7 @@ _OPENERS = {
     "surftrace/kernel/code.py": "their symbols",
     "surftrace/tracing/tracefs.py": "tracefs, where it is mounted, and the blacklist of kprobes",
     "surftrace/tracing/running.py": "kallsyms",
+    "surftrace/cli/commands.py": "sources of the kernel",
     "surftrace/cli/entry.py": "/dev/null",
     "surftrace/cli/main.py": "probe files, the script of -o, /dev/null",
 }
