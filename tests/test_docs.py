@@ -12,6 +12,7 @@ from surftrace import __version__
 from surftrace.cli.main import main
 from surftrace.cli.options import parse_options
 from tests.kernel import images
+from tests.oracle import dbg
 
 ROOT = Path(__file__).parent.parent
 MAN = ROOT / "man/surftrace.8"
@@ -79,7 +80,8 @@ def test_an_example_compiles(
     (tmp_path / "vmlinux.btf").symlink_to(images.fetch(kernel).btf)
     monkeypatch.chdir(tmp_path)
     is_script = "-o" in command
-    types = () if "-b" in command else ("-b", "vmlinux.btf")
+    # A trace looks for the kernel's DWARF where distributions put it.
+    types = () if "-b" in command else ("-b", "vmlinux.btf", "-v", str(dbg.fetch(images.fetch("6.1"))))
     is_explained = "--explain" in command
     status = main([*command, *types, *(() if is_script or is_explained else ("-S",))])
     shown = capsys.readouterr()

@@ -33,6 +33,7 @@ def explain(probe: ResolvedProbe) -> Iterator[Line]:
     yield Line(1, probe.place, _place(probe))
     scope = probe.scope
     if scope is not None:
+        yield from _types(scope)
         yield from _parameters(scope)
     shown = [field for field in probe.fields if not field.is_hidden]
     for field, assignment in zip(shown, probe.probe.arguments, strict=True):
@@ -63,13 +64,23 @@ def _place(probe: ResolvedProbe) -> str:
         symbol = probe.place.partition("+")[0].rpartition(":")[2]
         if symbol != target.name:
             kind += f"; the compiler renamed {target.name}"
+    if isinstance(target, syntax.LineTarget):
+        kind = f"code of line {target.line} of {target.name}"
     if isinstance(target, syntax.PatternTarget):
         kind += f", matched by {target.pattern}"
     return kind
 
 
+def _types(scope: Scope) -> Iterator[Line]:
+    """Where the types come from."""
+    if not scope.is_user:
+        yield Line(2, "types", scope.types.origin())
+
+
 def _parameters(scope: Scope) -> Iterator[Line]:
-    """Where the function's parameters are."""
+    """Where the function's parameters are, as far as the probe is at its entry."""
+    if scope.byte_offset:
+        return
     if scope.prototype is None:
         if scope.kind in (syntax.Kind.ENTRY, syntax.Kind.RETURN):
             yield Line(2, "parameters", "not known: the types have no prototype of it")

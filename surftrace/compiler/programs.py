@@ -98,6 +98,10 @@ class _UserTypes:
         """The kernel's types as a program."""
         return self.kernel_types().program
 
+    def origin(self) -> str:
+        """C's own types, and the kernel's."""
+        return "C and the kernel"
+
     def function(self, name: str) -> Type | None:
         """None: the kernel's functions mean nothing here."""
         return None

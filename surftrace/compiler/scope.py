@@ -31,6 +31,10 @@ class Types(Protocol):
         """The program that has them."""
         ...
 
+    def origin(self) -> str:
+        """Where the types come from, in words."""
+        ...
+
     def function(self, name: str) -> Type | None:
         """A function's prototype, or None."""
         ...

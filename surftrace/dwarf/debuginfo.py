@@ -54,8 +54,8 @@ class DebugInfo:
 
     @property
     def files(self) -> tuple[DebugFile, ...]:
-        """The files in use; none before anything was asked."""
-        return self._files or ()
+        """The files that there are; none before anything was asked."""
+        return self._found or ()
 
     def look(self) -> tuple[DebugFile, ...]:
         """The files that there are, not put into the program yet where nothing was asked of it."""
@@ -158,14 +158,27 @@ def build_id_of_notes(notes: bytes) -> str:
 
 def build_id_of_file(path: str) -> str:
     """The build id of an ELF file; empty where it has none. DwarfError for a file that cannot be read."""
+    return _build_id_and_sections(path)[0]
+
+
+def is_dwarf_of(path: str, build_id: str) -> bool:
+    """Is this a file with the DWARF of that build? Not where it is damaged or cannot be read."""
+    try:
+        of_file, sections = _build_id_and_sections(path)
+    except DwarfError:
+        return False
+    return of_file == build_id and ".debug_info" in sections
+
+
+def _build_id_and_sections(path: str) -> tuple[str, set[str]]:
     from elftools.elf.elffile import ELFFile
 
     _head(path)
     try:
         with Path(path).open("rb") as file:
-            found = {section.name: section for section in ELFFile(file).iter_sections("SHT_NOTE")}
-            names = [name for name in _NOTES if name in found]
-            return next(filter(None, (build_id_of_notes(found[name].data()) for name in names)), "")
+            sections = {section.name: section for section in ELFFile(file).iter_sections()}
+            found = (build_id_of_notes(sections[name].data()) for name in _NOTES if name in sections)
+            return next(filter(None, found), ""), set(sections)
     except Exception as error:  # a damaged ELF makes pyelftools raise nearly anything
         raise DwarfError(f"{path} is a damaged ELF file: {error}") from None
 

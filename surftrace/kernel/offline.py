@@ -43,7 +43,7 @@ def open_types(path: str, *btfs: Btf, find_debug: FindDebug = lambda: ()) -> Ker
         program = open_program(btfs)
     except BtfError as error:
         raise TypeInfoError(f"{path}: {error}") from None
-    return KernelTypes(program, DebugInfo(program.prog, find_debug))
+    return KernelTypes(program, DebugInfo(program.prog, find_debug), path)
 
 
 def open_debug_types(file: DebugFile) -> KernelTypes:

@@ -52,6 +52,12 @@ class KernelTypes:
 
     program: BtfProgram
     debug: DebugInfo | None = None
+    btf_path: str = ""
+
+    def origin(self) -> str:
+        """The files that the types come from, in words: DWARF where something was asked of it."""
+        files = [f"DWARF of {file.path}" for file in (self.debug.files if self.debug is not None else ())]
+        return ", ".join([f"BTF of {self.btf_path}", *files] if self.btf_path else files)
 
     @property
     def byteorder(self) -> str:

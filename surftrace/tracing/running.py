@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from surftrace.btf import Btf
-from surftrace.dwarf.debuginfo import DebugFile, DwarfError, build_id_of_file, build_id_of_notes
+from surftrace.dwarf.debuginfo import DebugFile, DwarfError, build_id_of_file, build_id_of_notes, is_dwarf_of
 from surftrace.dwarf.search import find_kernel, given_kernel
 from surftrace.kernel.features import Features, exact_release, features_of_readme
 from surftrace.kernel.formats import EventField, parse_format
@@ -64,7 +64,7 @@ class RunningKernel:
         release, build_id = os.uname().release, _build_id(_NOTES)
         if self._vmlinux is None:
             found = find_kernel("/", release, build_id)
-            return (found,) if found is not None and build_id_of_file(found.path) in ("", build_id) else ()
+            return (found,) if found is not None and is_dwarf_of(found.path, build_id) else ()
         given = given_kernel(self._vmlinux, release, build_id)
         of_file = build_id_of_file(given.path)
         if build_id and of_file and of_file != build_id:
@@ -84,7 +84,8 @@ class RunningKernel:
             )
         if module and not self._btf_paths and re.fullmatch(r"[\w-]+", module) and path.exists():
             btfs.append(load_btf(str(path), btfs[0]))
-        return open_types(str(path), *btfs, find_debug=self._debug_files)
+        origin = ", ".join(self._btf_paths) or str(path if module else _BTF_FOLDER / "vmlinux")
+        return open_types(origin, *btfs, find_debug=self._debug_files)
 
     def _symbols(self) -> Symbols | None:
         if self._given_symbols is not None:

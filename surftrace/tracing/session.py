@@ -85,7 +85,7 @@ def _obstacles(step: Step, instance: Instance) -> Iterator[str]:
     """Why a function cannot be probed, where the kernel's lists say so."""
     if step.path != KPROBE_EVENTS:
         return
-    function = step.text.split(" ")[1].partition("+")[0]
+    function, _, byte_offset = step.text.split(" ")[1].partition("+")
     if _is_listed(function, read_blacklist()):
         yield f"{function} is on the kernel's blacklist: kprobes themselves need it"
         return
@@ -95,6 +95,8 @@ def _obstacles(step: Step, instance: Instance) -> Iterator[str]:
         return
     if not _is_listed(function, traceable):
         yield f"{function} is not among the functions that the kernel lets itself trace (notrace)"
+    elif byte_offset:  # Linux kernel/kprobes.c, check_kprobe_address_safe: jump_label_text_reserved and its like
+        yield "an instruction that the kernel rewrites (a static key's jump) takes no probe: name another place"
 
 
 def _is_listed(function: str, listing: bytes) -> bool:

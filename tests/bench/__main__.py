@@ -24,6 +24,9 @@ HEADLINE = (
     " b16_dest=@(struct udphdr*)l3%2->dest comm=$comm body=@(struct udphdr*)l3%2->Sdata[0]"
     " f:proto==17&&ip_dst==127.0.0.1&&b16_dest==9988"
 )
+# The types from DWARF alone; from BTF, with a line and a variable there from DWARF.
+_DWARF = ("surftrace -v", "surftrace, line")
+_LINE = "p ip_rcv:3 len=skb->len"
 PERF_PROBE = "ip_output len=skb->len"
 ROOT = Path(__file__).parents[2]
 
@@ -48,12 +51,14 @@ def main() -> None:
         commands = {
             "surftrace": [sys.executable, "-m", "surftrace", "-S", "-b", btf, HEADLINE],
             "perf probe -D": perf.command(vmlinux, [PERF_PROBE], scratch),
+            _DWARF[0]: [sys.executable, "-m", "surftrace", "-S", "-v", str(vmlinux), f"p {PERF_PROBE}"],
+            _DWARF[1]: [sys.executable, "-m", "surftrace", "-S", "-b", btf, "-v", str(vmlinux), _LINE],
             "stages": [sys.executable, "-m", "tests.bench.stages", btf, HEADLINE],
             "python starts": [sys.executable, "-c", "pass"],
         }
         measured = _alternately(runs, commands, _environment(scratch))
     print(f"{image.release}, {runs} runs each, in turn")
-    _print_comparison(measured["surftrace"], measured["perf probe -D"])
+    _print_comparison({name: measured[name] for name in ("surftrace", *_DWARF, "perf probe -D")})
     _print_breakdown(measured)
 
 
@@ -85,15 +90,18 @@ def _cpu_of_children_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _print_comparison(ours: Sequence[Run], theirs: Sequence[Run]) -> None:
+def _print_comparison(measured: Mapping[str, Sequence[Run]]) -> None:
     print("\nwall time of the whole process, ms; CPU time is less disturbed by other work")
     _print_row("", "min", "median", "max", "CPU")
-    for name, runs in (("surftrace", ours), ("perf probe -D", theirs)):
+    for name, runs in measured.items():
         walls = [run.wall_s for run in runs]
         _print_row(name, *map(_ms, (min(walls), statistics.median(walls), max(walls), _cpu_s(runs))))
-    wall_ratio = statistics.median(run.wall_s for run in ours) / statistics.median(run.wall_s for run in theirs)
-    cpu_ratio = _cpu_s(ours) / _cpu_s(theirs)
-    print(f"surftrace takes {wall_ratio:.2f} of perf's wall time, {cpu_ratio:.2f} of its CPU time (medians)")
+    theirs = measured["perf probe -D"]
+    for name, ours in measured.items():
+        if ours is not theirs:
+            wall_ratio = statistics.median(run.wall_s for run in ours) / statistics.median(run.wall_s for run in theirs)
+            cpu_ratio = _cpu_s(ours) / _cpu_s(theirs)
+            print(f"{name} takes {wall_ratio:.2f} of perf's wall time, {cpu_ratio:.2f} of its CPU time (medians)")
 
 
 def _cpu_s(runs: Sequence[Run]) -> float:

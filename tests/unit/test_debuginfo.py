@@ -9,7 +9,15 @@ import pytest
 
 from surftrace.btf import Btf
 from surftrace.cli.main import main
-from surftrace.dwarf.debuginfo import DebugFile, DebugInfo, DwarfError, build_id_of_file, is_damage, platform_of
+from surftrace.dwarf.debuginfo import (
+    DebugFile,
+    DebugInfo,
+    DwarfError,
+    build_id_of_file,
+    is_damage,
+    is_dwarf_of,
+    platform_of,
+)
 from surftrace.dwarf.search import find_kernel, given_kernel
 from surftrace.kernel.offline import open_debug_types, open_types
 from surftrace.kernel.types import TypeInfoError
@@ -143,6 +151,15 @@ def test_files_without_dwarf(content: bytes | None, message: str, program: Path,
         open_debug_types(DebugFile(str(tmp_path / "nothing")))
 
 
+def test_which_file_is_of_a_build(program: Path, tmp_path: Path) -> None:
+    build_id = build_id_of_file(str(program))
+    assert is_dwarf_of(str(program), build_id)
+    assert not is_dwarf_of(str(program), "00" * 20)
+    subprocess.run(["strip", "-g", "-o", tmp_path / "stripped", program], check=True)
+    assert not is_dwarf_of(str(tmp_path / "stripped"), build_id)
+    assert not is_dwarf_of(str(tmp_path / "nothing"), build_id)
+
+
 def test_damaged_files(program: Path, tmp_path: Path) -> None:
     """Whatever is wrong in a file: DwarfError, or no such type."""
     good, path, draw = program.read_bytes(), tmp_path / "damaged", random.Random(3)
@@ -170,5 +187,7 @@ def test_on_the_command_line(program: Path, capsys: pytest.CaptureFixture[str]) 
     assert shown.err == ""
     texts = ("a=+0x0(+0x8(%di)):s32", "t=+0x14(%di):string", "f=@elsewhere+0x10:b3@0/8", "c=@favourite:u32")
     assert all(text in shown.out for text in texts)
+    assert main(["--explain", "-a", "x86_64", "-v", str(program), probe]) == 0
+    assert f"DWARF of {program}\n" in capsys.readouterr().out
     assert main(["-S", "-a", "x86_64", "-v", str(program.with_name("nothing")), probe]) == 2
     assert "cannot read" in capsys.readouterr().err
