@@ -76,13 +76,13 @@ def _diagnose(step: Step, error: TracefsError, instance: Instance) -> Diagnostic
         name = errno.errorcode.get(error.errno, str(error.errno))
         message = f"the kernel refuses this and does not say why ({name})"
         return Diagnostic(mark.source, mark.span, message, (f"it was given {step.text}",))
-    obstacles = _obstacles(step, instance) if mark is step.marks[0] else ()
+    obstacles = _obstacles(step, instance, sentence) if mark is step.marks[0] else ()
     hints = (*obstacles, f"it was given {step.text}")
     return Diagnostic(mark.source, mark.span, f"the kernel refuses this: {sentence}", hints)
 
 
-def _obstacles(step: Step, instance: Instance) -> Iterator[str]:
-    """Why a function cannot be probed, where the kernel's lists say so."""
+def _obstacles(step: Step, instance: Instance, sentence: str) -> Iterator[str]:
+    """Why a function cannot be probed, where the kernel's lists, or its sentence, say so."""
     if step.path != KPROBE_EVENTS:
         return
     function, _, byte_offset = step.text.split(" ")[1].partition("+")
@@ -95,7 +95,8 @@ def _obstacles(step: Step, instance: Instance) -> Iterator[str]:
         return
     if not _is_listed(function, traceable):
         yield f"{function} is not among the functions that the kernel lets itself trace (notrace)"
-    elif byte_offset:  # Linux kernel/kprobes.c, check_kprobe_address_safe: jump_label_text_reserved and its like
+    elif byte_offset and "register" in sentence:
+        # Linux kernel/kprobes.c, check_kprobe_address_safe: jump_label_text_reserved and its like.
         yield "an instruction that the kernel rewrites (a static key's jump) takes no probe: name another place"
 
 
