@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from surftrace.compiler.chain import Value
 from surftrace.compiler.fetch import Fetch, render_fetch
-from surftrace.compiler.scope import Scope, listed
+from surftrace.compiler.locals import Instruction, ranges_hint
+from surftrace.compiler.scope import listed
 from surftrace.dwarf.units import Function
 from surftrace.dwarf.variables import Nowhere, Spot, type_of
 from surftrace.errors import SurftraceError
@@ -14,18 +14,27 @@ from surftrace.kernel.machine import Machine
 from surftrace.kernel.target import Target
 from surftrace.kernel.types import KernelTypes, spelled
 from surftrace.lang.source import CompileError, Diagnostic, Source, Span
-from surftrace.lang.syntax import LineTarget, Name
+from surftrace.lang.syntax import LineTarget
 from surftrace.record import record
 
 _NO_DWARF = "install it (linux-image-RELEASE-dbg, kernel-debuginfo), or name a vmlinux that has it with -v"
 _SOURCE_FILE = re.compile(r".*\.(?:c|h|S)")
-_SHOWN_RANGES = 4
 
 
 def code_of(types: KernelTypes, machine: Machine) -> Code | None:
     """The code that the types' DWARF tells of; None where there is none."""
     files = types.debug.look() if types.debug is not None else ()
     return open_code(files[0].path, machine) if files else None
+
+
+def instruction_at(symbol: str, byte_offset: int, types: KernelTypes, machine: Machine) -> Instruction | None:
+    """A place in the kernel's code; None where DWARF does not tell of it, or not of one alone."""
+    code = code_of(types, machine)
+    addresses = code.addresses(symbol) if code is not None else []
+    if code is None or len(addresses) != 1:
+        return None
+    function = code.function_at(addresses[0] + byte_offset)
+    return Instruction(code, function, symbol, addresses[0], byte_offset) if function is not None else None
 
 
 def places_of_line(source: Source, target: LineTarget, on: Target) -> list[CodePlace]:
@@ -93,21 +102,21 @@ class CodeVariable:
 
 def variables_at_place(source: Source, span: Span, symbol: str, byte_offset: int, on: Target) -> list[CodeVariable]:
     """All variables in scope there, the innermost first. CompileError where DWARF does not tell."""
-    code, types = _needed_code(source, span, on), on.types()
-    addresses = code.addresses(symbol)
-    function = code.function_at(addresses[0] + byte_offset) if len(addresses) == 1 else None
-    if function is None:
+    _needed_code(source, span, on)
+    types = on.types()
+    place = instruction_at(symbol, byte_offset, types, on.machine)
+    if place is None:
         raise _fail(source, span, f"DWARF tells of no function {symbol}+{byte_offset:#x}")
-    address = addresses[0] + byte_offset
+    code = place.code
     found = []
-    for name, variable in code.variables(function, address).items():
+    for name, variable in code.variables(place.function, place.address).items():
         try:
             type_text = spelled(type_of(variable.die, types.program.prog, types.named))
         except SurftraceError as error:
             type_text = f"({error.message})"
-        location = code.location(function, variable, address)
+        location = code.location(place.function, variable, place.address)
         if isinstance(location, Nowhere):
-            hint = "".join(f"; {hint}" for hint in _ranges_hint(location.ranges, symbol, addresses[0]))
+            hint = "".join(f"; {hint}" for hint in ranges_hint(location.ranges, symbol, place.start))
             found.append(CodeVariable(name, type_text, location.reason + hint, False))
         else:
             found.append(CodeVariable(name, type_text, _spelled_spot(location, code, on.machine), True))
@@ -162,80 +171,3 @@ def _no_code(source: Source, target: LineTarget, lines: list[int], functions: Se
 
 def _fail(source: Source, span: Span, message: str, *hints: str) -> CompileError:
     return CompileError([Diagnostic(source, span, message, hints)])
-
-
-@record
-class CodeLocals:
-    """The variables in scope at an instruction, `byte_offset` from a symbol's start."""
-
-    types: KernelTypes
-    machine: Machine
-    symbol: str
-    byte_offset: int
-
-    def value(self, name: Name, scope: Scope) -> Value | None:
-        """What the name means there; None where nothing is called so. CompileError for what cannot be read there."""
-        found = self._function()
-        if found is None:
-            return None
-        code, function, start = found
-        address = start + self.byte_offset
-        variable = code.variables(function, address).get(name.name)
-        if variable is None:
-            return None
-        location = code.location(function, variable, address)
-        place = self.symbol + (f"+{self.byte_offset:#x}" if self.byte_offset else "")
-        if isinstance(location, Nowhere):
-            hints = _ranges_hint(location.ranges, self.symbol, start)
-            raise scope.fail(name.span, f"'{name.name}' {location.reason} at {place}".replace(" here ", " "), *hints)
-        try:
-            type_ = type_of(variable.die, scope.types.program.prog, scope.types.named)
-        except SurftraceError as error:
-            raise scope.fail(name.span, f"'{name.name}' has {error.message}") from None
-        base = self._base(code, location, name, scope)
-        return Value(base, self._offsets(code, location), type_, is_address=location.is_address)
-
-    def names(self) -> list[str]:
-        """What is in scope there."""
-        found = self._function()
-        if found is None:
-            return []
-        code, function, start = found
-        return list(code.variables(function, start + self.byte_offset))
-
-    def _function(self) -> tuple[Code, Function, int] | None:
-        code = code_of(self.types, self.machine)
-        addresses = code.addresses(self.symbol) if code is not None else []
-        if code is None or len(addresses) != 1:
-            return None
-        function = code.function_at(addresses[0] + self.byte_offset)
-        return (code, function, addresses[0]) if function is not None else None
-
-    def _base(self, code: Code, location: Spot, name: Name, scope: Scope) -> str:
-        if location.base is None:
-            symbol = code.object_at(location.byte_offsets[0])
-            if symbol is None or location.is_address:
-                raise scope.fail(name.span, f"'{name.name}' is a fixed address here, which no event tells")
-            return f"@{symbol[0]}"
-        registers = self.machine.dwarf_registers
-        if location.base >= len(registers) or registers[location.base] not in self.machine.registers:
-            raise scope.fail(name.span, f"'{name.name}' is in a register that probes cannot read")
-        return f"%{registers[location.base]}"
-
-    def _offsets(self, code: Code, location: Spot) -> tuple[int, ...]:
-        if location.base is not None:
-            return location.byte_offsets
-        symbol = code.object_at(location.byte_offsets[0])
-        return (symbol[1] if symbol is not None else 0, *location.byte_offsets[1:])
-
-
-def _ranges_hint(ranges: tuple[tuple[int, int], ...], symbol: str, start: int) -> tuple[str, ...]:
-    """Where the variable can be read instead; ranges that touch are one."""
-    joined: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
-        if joined and low <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(high, joined[-1][1])
-        else:
-            joined.append((low, high))
-    shown = [f"+{low - start:#x} to +{high - start:#x}" for low, high in joined if low >= start]
-    return (f"it can be read from {symbol}{listed(shown, _SHOWN_RANGES)}",) if shown else ()

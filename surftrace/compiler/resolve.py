@@ -179,9 +179,11 @@ class _Resolver:
         """The variables at the place, where DWARF tells of them."""
         if types.debug is None or not types.debug.look() or self.probe.kind is not Kind.ENTRY:
             return None
-        from surftrace.compiler.lines import CodeLocals  # most probes name parameters alone
+        from surftrace.compiler.lines import instruction_at  # most probes name parameters alone
+        from surftrace.compiler.locals import CodeLocals
 
-        return CodeLocals(types, self.target.machine, symbol, byte_offset)
+        place = instruction_at(symbol, byte_offset, types, self.target.machine)
+        return CodeLocals(place) if place is not None else None
 
     def scope(self, function: str, byte_offset: int, module: str, symbol: str = "") -> Scope:
         """What the probe's expressions may name."""

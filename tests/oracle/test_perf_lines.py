@@ -6,7 +6,6 @@ from functools import cache
 import pytest
 
 from surftrace.compiler.fetch import render_fetch
-from surftrace.compiler.lines import CodeLocals
 from surftrace.compiler.resolve import resolve
 from surftrace.dwarf.debuginfo import DebugFile
 from surftrace.kernel.code import Code, CodePlace, open_code
@@ -61,7 +60,6 @@ def _plain(text: str) -> str:
 
 def _ours(place: CodePlace, name: str) -> str | None:
     """The fetch of a variable there; None for one that no place in memory or register is of."""
-    types = _target().types()
     probe = parse_script([f"p {place.symbol}+{place.byte_offset:#x} {name}"]).probes[0]
     try:
         resolved = resolve(parse_script([f"p {place.symbol}+{place.byte_offset:#x} a={name}:u64"]), _target(), False)
@@ -72,7 +70,9 @@ def _ours(place: CodePlace, name: str) -> str | None:
         assert scope is not None
         argument = probe.arguments[0].value
         assert isinstance(argument, Name)
-        value = CodeLocals(types, X86_64, place.symbol, place.byte_offset).value(argument, scope)
+        known = scope.locals()
+        assert known is not None
+        value = known.value(argument, scope)
         return render_fetch(value.fetch("")) if value is not None and not value.is_address else None
     return None
 
