@@ -11,6 +11,8 @@ from surftrace.lang.source import CompileError, Diagnostic, Source
 from surftrace.lang.syntax import FunctionTarget, PatternTarget
 from surftrace.names import did_you_mean, nearest
 
+# No name of a kernel has a quarter of it: Linux include/linux/kallsyms.h, KSYM_NAME_LEN.
+MAX_PATTERN = 2048
 # A glob that matches more is a mistake; each probe costs the kernel milliseconds.
 MAX_MATCHES = 1000
 
@@ -89,6 +91,9 @@ def compared_function(name: str, symbols: Symbols | None, types: Types, features
 
 def matches(source: Source, target: PatternTarget, on: Target) -> tuple[tuple[KernelSymbol, ...], tuple[str, ...]]:
     """The functions that a glob means and that can be traced; and the names among them that are not one's alone."""
+    if len(target.pattern) > MAX_PATTERN:
+        message = f"the pattern has {len(target.pattern)} characters: at most {MAX_PATTERN} are looked for"
+        raise CompileError([Diagnostic(source, target.span, message)])
     symbols, traceable = on.kernel.symbols(), on.kernel.traceable()
     if symbols is None and target.module:
         message = f"the functions of the module {target.module} are not known here"
