@@ -7,7 +7,8 @@ from surftrace.compiler.fetch import Fetch, render_fetch
 from surftrace.compiler.locals import Instruction, ranges_hint
 from surftrace.compiler.scope import listed
 from surftrace.dwarf.units import Function
-from surftrace.dwarf.variables import Nowhere, Spot, type_of
+from surftrace.dwarf.types import TypeReader
+from surftrace.dwarf.variables import Nowhere, Spot
 from surftrace.errors import SurftraceError
 from surftrace.kernel.code import Code, CodePlace, is_path, open_code
 from surftrace.kernel.machine import Machine
@@ -39,7 +40,11 @@ def instruction_at(symbol: str, byte_offset: int, types: KernelTypes, machine: M
 
 def places_of_line(source: Source, target: LineTarget, on: Target) -> list[CodePlace]:
     """Where the code of a line begins, in the order of addresses. CompileError where it has none."""
-    code = _needed_code(source, target.span, on)
+    return places_in_code(source, target, _needed_code(source, target.span, on))
+
+
+def places_in_code(source: Source, target: LineTarget, code: Code) -> list[CodePlace]:
+    """The same, in code that is known already."""
     functions, file, line = _functions(source, target, code)
     found = {place.address: place for function in functions for place in code.places(function, file, line)}
     if not found:
@@ -49,7 +54,11 @@ def places_of_line(source: Source, target: LineTarget, on: Target) -> list[CodeP
 
 
 def _needed_code(source: Source, span: Span, on: Target) -> Code:
-    code = code_of(on.types(), on.machine)
+    return needed_code(source, span, code_of(on.types(), on.machine))
+
+
+def needed_code(source: Source, span: Span, code: Code | None) -> Code:
+    """The code that there is. CompileError where there is none."""
     if code is None:
         raise _fail(source, span, "lines and variables need DWARF, and none is found for this kernel", _NO_DWARF)
     return code
@@ -111,7 +120,7 @@ def variables_at_place(source: Source, span: Span, symbol: str, byte_offset: int
     found = []
     for name, variable in code.variables(place.function, place.address).items():
         try:
-            type_text = spelled(type_of(variable.die, types.program.prog, types.named))
+            type_text = spelled(TypeReader(types.program.prog, types.named).of_thing(variable.die))
         except SurftraceError as error:
             type_text = f"({error.message})"
         location = code.location(place.function, variable, place.address)

@@ -5,7 +5,8 @@ from typing import Protocol
 from surftrace.compiler.chain import Value
 from surftrace.compiler.scope import Scope, listed
 from surftrace.dwarf.units import Function
-from surftrace.dwarf.variables import Nowhere, Spot, type_of
+from surftrace.dwarf.types import TypeReader
+from surftrace.dwarf.variables import Nowhere, Spot
 from surftrace.errors import SurftraceError
 from surftrace.kernel.code import Code
 from surftrace.lang.syntax import Name
@@ -65,7 +66,7 @@ class CodeLocals:
             hints = ranges_hint(location.ranges, place.symbol, place.start)
             raise scope.fail(name.span, f"'{name.name}' {location.reason} at {place}".replace(" here ", " "), *hints)
         try:
-            type_ = type_of(variable.die, scope.types.program.prog, scope.types.named)
+            type_ = TypeReader(scope.types.program.prog, scope.types.named).of_thing(variable.die)
         except SurftraceError as error:
             raise scope.fail(name.span, f"'{name.name}' has {error.message}") from None
         base, byte_offsets = self._start(location, name, scope)

@@ -1,15 +1,12 @@
-"""The variables in scope at an address: where each is there, or why it is nowhere, and its type.
+"""The variables in scope at an address: where each is there, or why it is nowhere.
 
 DWARF 5, 2.6 (location descriptions), 3.3.8 (inlined functions), 6.4 (call frames).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-import drgn
-
-from surftrace.dwarf.debuginfo import DwarfError
-from surftrace.dwarf.units import DwarfFile, Function, declaration_of, name_of, number_of, unit_of
+from surftrace.dwarf.units import DwarfFile, Function, name_of, unit_of
 from surftrace.record import record
 
 if TYPE_CHECKING:
@@ -217,61 +214,3 @@ def frame_address(file: DwarfFile, address: int) -> Spot:
     if rule is None:
         raise _Unknown("is in a frame that nothing tells of")
     return Spot(rule[0], (rule[1],))
-
-
-def type_of(die: "DIE", prog: drgn.Program, named: Callable[[str], drgn.Type]) -> drgn.Type:
-    """The type of a variable, by the names of what it is made of. DwarfError where it has none that is known."""
-    return _type(_target(die), prog, named, 0)
-
-
-def _target(die: "DIE") -> "DIE | None":
-    """The entry of a thing's type; None for void."""
-    entry: DIE | None = die
-    for _ in range(_MAX_DEPTH):
-        if entry is None or "DW_AT_type" in entry.attributes:
-            break
-        entry = declaration_of(entry)
-    return entry.get_DIE_from_attribute("DW_AT_type") if entry is not None else None
-
-
-_TAGS = {
-    "DW_TAG_structure_type": "struct ",
-    "DW_TAG_union_type": "union ",
-    "DW_TAG_enumeration_type": "enum ",
-    "DW_TAG_typedef": "",
-    "DW_TAG_base_type": "",
-}
-_QUALIFIERS = {
-    "DW_TAG_const_type": drgn.Qualifiers.CONST,
-    "DW_TAG_volatile_type": drgn.Qualifiers.VOLATILE,
-    "DW_TAG_restrict_type": drgn.Qualifiers.RESTRICT,
-}
-
-
-def _type(die: "DIE | None", prog: drgn.Program, named: Callable[[str], drgn.Type], depth: int) -> drgn.Type:
-    if die is None:
-        return prog.void_type()
-    if depth > _MAX_DEPTH:
-        raise DwarfError("a type that contains itself")
-    name = name_of(die)
-    if die.tag in _TAGS and name:
-        return named(_TAGS[die.tag] + name)
-    if die.tag in _QUALIFIERS:
-        return _type(_target(die), prog, named, depth + 1).qualified(_QUALIFIERS[die.tag])
-    if die.tag == "DW_TAG_pointer_type":
-        return prog.pointer_type(_type(_target(die), prog, named, depth + 1))
-    if die.tag == "DW_TAG_array_type":
-        element = _type(_target(die), prog, named, depth + 1)
-        for length in reversed([_length(each) for each in die.iter_children()]):
-            element = prog.array_type(element, length)
-        return element
-    if die.tag == "DW_TAG_subroutine_type":
-        return prog.function_type(_type(_target(die), prog, named, depth + 1), (), False)
-    raise DwarfError(f"a type without a name ({str(die.tag).removeprefix('DW_TAG_').replace('_', ' ')})")
-
-
-def _length(subrange: "DIE") -> int | None:
-    count, upper = number_of(subrange, "DW_AT_count"), number_of(subrange, "DW_AT_upper_bound")
-    if count is not None:
-        return count
-    return upper + 1 if upper is not None and upper + 1 < 1 << 32 else None

@@ -1,13 +1,13 @@
-"""Registers and calling conventions: where a kernel function's arguments and result are, by architecture.
+"""Registers and calling conventions: where a function's arguments and result are, by architecture.
 
-Only integers, pointers and aggregates are placed: kernels are built without floating-point arguments. A value narrower
-than its register or stack slot is the low-order end of it on every machine, also on big-endian ones, and a fetch takes
-the low-order end too (Linux kernel/trace/trace_probe_tmpl.h, fetch_store_raw), so that how the rest of it is extended
-does not matter.
+No probe reads the registers of floating-point numbers: such parameters, which programs alone have, are told from the
+others so that these are found. A value narrower than its register or stack slot is the low-order end of it on every
+machine, also on big-endian ones, and a fetch takes the low-order end too (Linux kernel/trace/trace_probe_tmpl.h,
+fetch_store_raw), so that how the rest of it is extended does not matter.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Literal
 
@@ -21,6 +21,18 @@ class Spill(Enum):
     TO_STACK = auto()  # All of it is on the stack; a later and smaller one may still be in a register.
     ENDS_REGISTERS = auto()  # All of it is on the stack, and so are all that follow.
     SPLIT = auto()  # Its first words are in the registers left over, the others on the stack.
+
+
+class Floats(Enum):
+    """Which parameters go to the registers of floating-point numbers."""
+
+    UNKNOWN = auto()  # Not known here: neither where one is, nor where those behind it are.
+    BY_WORD = auto()  # Every word of 8 bytes that has nothing else in it.
+    HOMOGENEOUS = auto()  # Numbers, and aggregates of up to four of one size.
+
+
+_FLOAT_REGISTERS = 8
+_MAX_HOMOGENEOUS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +68,7 @@ class Machine:
     # An `__int128` counts as aligned to 16 bytes, as an aggregate with one in it does.
     aligns_scalars: bool = True
     spill: Spill
+    floats: Floats = Floats.UNKNOWN
     # What is larger, in bytes, is returned in memory; so is an aggregate of any size, where none are in registers.
     largest_returned: int = 16
     returns_aggregates_in_registers: bool = True
@@ -65,11 +78,17 @@ class Machine:
 
 @record
 class ParameterType:
-    """What a calling convention asks of a parameter's type. `is_aggregate` for a struct or union by value."""
+    """What a calling convention asks of a parameter's type. `is_aggregate` for a struct or union by value.
+
+    `scalars` are what it holds, each as its offset, its size and whether it is a floating-point number; they are told
+    for types with such a number in them alone. `is_x87`: a `long double`, which x86-64 passes on the stack.
+    """
 
     size: int
     is_aggregate: bool
     alignment: int = 8
+    scalars: tuple[tuple[int, int, bool], ...] = ()
+    is_x87: bool = False
 
 
 @record
@@ -121,6 +140,7 @@ X86_64 = Machine(
     first_stack_slot=1,  # after the return address
     passes_larger_by_reference=False,
     spill=Spill.TO_STACK,
+    floats=Floats.BY_WORD,
 )
 
 # Linux arch/arm64/kernel/ptrace.c, regoffset_table; AAPCS64 6.8.2 and 6.9. Documentation/arch/arm64/memory.rst:
@@ -139,6 +159,7 @@ AARCH64 = Machine(
     passes_larger_by_reference=True,
     aligns_in_registers=True,  # C.10
     spill=Spill.ENDS_REGISTERS,  # C.13
+    floats=Floats.HOMOGENEOUS,
     returns_large_through_argument=False,  # but in x8
 )
 
@@ -256,36 +277,89 @@ def place_parameters(
     machine: Machine, parameters: Sequence[ParameterType], result: ParameterType | None = None
 ) -> list[Place]:
     """Where each parameter is at the entry of a function that returns `result`."""
-    places: list[Place] = []
     free = machine.argument_registers
     if result is not None and machine.returns_large_through_argument and is_returned_in_memory(result, machine):
         free = free[1:]
-    slot = machine.first_stack_slot
+    places: list[Place] = []
+    left = _Left(free, _FLOAT_REGISTERS, machine.first_stack_slot)
     for parameter in parameters:
-        place, free, slot = _place(parameter, free, slot, machine)
+        place, left = _place(parameter, left, machine)
         places.append(place)
     return places
 
 
-def _place(
-    parameter: ParameterType, free: tuple[str, ...], slot: int, machine: Machine
-) -> tuple[Place, tuple[str, ...], int]:
-    """One parameter's place, and what it leaves: registers, and the next slot of the stack."""
+@record
+class _Left:
+    """What the parameters so far have left: registers, how many for floating-point numbers, the next slot of the stack.
+
+    `is_known` is False behind a parameter of which it is not known what it takes.
+    """
+
+    free: tuple[str, ...]
+    float_count: int
+    slot: int
+    is_known: bool = True
+
+
+def _place(parameter: ParameterType, left: _Left, machine: Machine) -> tuple[Place, _Left]:
+    """One parameter's place, and what it leaves."""
+    has_floats = any(is_float for _, _, is_float in parameter.scalars)
+    if not left.is_known or (has_floats and machine.floats is Floats.UNKNOWN):
+        how = f"where is not known: surftrace does not know how {machine.name} passes floating-point numbers"
+        return InPieces(how), replace(left, is_known=False)
+    if has_floats and (count := _float_count(parameter, machine)):
+        return _float_place(parameter, count, left, machine)
     is_copy = _is_passed_by_reference(parameter, machine)
     words = 1 if is_copy else -(-parameter.size // WORD)
-    is_aligned = words > 1 and parameter.alignment > WORD and (parameter.is_aggregate or machine.aligns_scalars)
-    if is_aligned and machine.aligns_in_registers:
+    free = left.free
+    if _is_aligned(parameter, words, machine) and machine.aligns_in_registers:
         free = free[len(free) % 2 :]
-    if words * WORD <= machine.largest_in_registers and words <= len(free):
-        return _in_registers(free[:words], is_copy), free[words:], slot
+    if words * WORD <= machine.largest_in_registers and words <= len(free) and not parameter.is_x87:
+        return _in_registers(free[:words], is_copy), replace(left, free=free[words:])
     if machine.spill is Spill.SPLIT and free:
         how = f"in %{' and %'.join(free)}, the rest of it on the stack"
-        return InPieces(how), (), slot + words - len(free)
+        return InPieces(how), replace(left, free=(), slot=left.slot + words - len(free))
     if machine.spill is Spill.ENDS_REGISTERS:
         free = ()
-    if is_aligned:
+    return _spilled(parameter, words, is_copy, replace(left, free=free), machine)
+
+
+def _is_aligned(parameter: ParameterType, words: int, machine: Machine) -> bool:
+    return words > 1 and parameter.alignment > WORD and (parameter.is_aggregate or machine.aligns_scalars)
+
+
+def _spilled(parameter: ParameterType, words: int, is_copy: bool, left: _Left, machine: Machine) -> tuple[Place, _Left]:
+    slot = left.slot
+    if _is_aligned(parameter, words, machine):
         slot += (slot - machine.first_stack_slot) % 2
-    return _on_stack(slot, words, is_copy), free, slot + words
+    return _on_stack(slot, words, is_copy), replace(left, slot=slot + words)
+
+
+def _float_count(parameter: ParameterType, machine: Machine) -> int:
+    """How many registers of floating-point numbers a parameter takes where they are free."""
+    scalars = parameter.scalars
+    if machine.floats is Floats.HOMOGENEOUS:
+        sizes = {size for _, size, _ in scalars}
+        is_homogeneous = len(sizes) == 1 and all(is_float for _, _, is_float in scalars)
+        count = parameter.size // sizes.pop() if is_homogeneous else 0
+        return count if count <= _MAX_HOMOGENEOUS else 0
+    if parameter.size > machine.largest_in_registers or parameter.is_x87:
+        return 0
+    others = {offset // WORD for offset, _, is_float in scalars if not is_float}
+    return len({offset // WORD for offset, _, _ in scalars} - others) if parameter.is_aggregate else 1
+
+
+def _float_place(parameter: ParameterType, count: int, left: _Left, machine: Machine) -> tuple[Place, _Left]:
+    """The place of what so many floating-point registers hold, all or in part, where they are free."""
+    words = -(-parameter.size // WORD)
+    others = words - count if machine.floats is Floats.BY_WORD and parameter.is_aggregate else 0
+    if count > left.float_count or others > len(left.free):
+        # AAPCS64 6.8.2, C.3: what does not fit ends the registers of its kind.
+        float_count = 0 if machine.floats is Floats.HOMOGENEOUS else left.float_count
+        return _spilled(parameter, words, False, replace(left, float_count=float_count), machine)
+    how = "in floating-point registers" if count > 1 else "in a floating-point register"
+    how += f" and %{left.free[0]}" if others else ", which probes cannot read"
+    return InPieces(how), replace(left, free=left.free[others:], float_count=left.float_count - count)
 
 
 def _is_passed_by_reference(parameter: ParameterType, machine: Machine) -> bool:

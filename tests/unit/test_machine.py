@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import pytest
 from elftools.dwarf.die import DIE
@@ -23,6 +24,7 @@ from surftrace.kernel.machine import (
     RISCV64,
     S390X,
     X86_64,
+    Floats,
     InPieces,
     InRegister,
     Machine,
@@ -74,6 +76,22 @@ _SCALARS = {
 _STRUCTS = {f"struct s{size}": ParameterType(size, True, 8) for size in range(33)}
 _ALIGNED = {"struct aligned": ParameterType(16, True, 16), "struct aligned32": ParameterType(32, True, 16)}
 _TYPES = {**_SCALARS, **_STRUCTS, **_ALIGNED, "struct s72": ParameterType(72, True, 8)}
+# Those with floating-point numbers, each with the members of a struct.
+_FLOATS = {
+    "float": ("", ParameterType(4, False, 8, ((0, 4, True),))),
+    "double": ("", ParameterType(8, False, 8, ((0, 8, True),))),
+    "long double": ("", ParameterType(16, False, 16, ((0, 16, True),), is_x87=True)),
+    "struct f": ("float x;", ParameterType(4, True, 8, ((0, 4, True),))),
+    "struct d": ("double x;", ParameterType(8, True, 8, ((0, 8, True),))),
+    "struct fi": ("float x; int n;", ParameterType(8, True, 8, ((0, 4, True), (4, 4, False)))),
+    "struct dl": ("double x; long n;", ParameterType(16, True, 8, ((0, 8, True), (8, 8, False)))),
+    "struct ld": ("long n; float x, y;", ParameterType(16, True, 8, ((0, 8, False), (8, 4, True), (12, 4, True)))),
+    "struct f3": ("float x[3];", ParameterType(12, True, 8, tuple((4 * n, 4, True) for n in range(3)))),
+    "struct d4": ("double x[4];", ParameterType(32, True, 8, tuple((8 * n, 8, True) for n in range(4)))),
+    "struct d5": ("double x[5];", ParameterType(40, True, 8, tuple((8 * n, 8, True) for n in range(5)))),
+    "struct w": ("long double x;", ParameterType(16, True, 16, ((0, 16, True),), is_x87=True)),
+    "union u": ("double x; long n;", ParameterType(8, True, 8, ((0, 8, True), (0, 8, False)))),
+}
 _HEAD = "".join(f"struct s{size} {{ char bytes[{size}]; }};\n" for size in (*range(1, 33), 72)) + (
     "struct s0 { };\nstruct aligned { __int128 wide; };\nstruct aligned32 { __int128 wide[2]; };\n"
 )
@@ -106,6 +124,7 @@ _PROTOTYPES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("large-aligned-struct", ("int", "struct aligned32", "int")),
     ("large-aligned-struct-on-the-stack", (*("long",) * 9, "struct aligned32", "long")),
 )
+_HEAD += "".join(f"{name} {{ {members} }};\n" for name, (members, _) in _FLOATS.items() if members)
 # The same ones every time: drawn by a generator of a fixed seed, compiled in one go.
 _DRAWN = random.Random(20)
 _WEIGHTS = [40] * len(_SCALARS) + [8] * len(_STRUCTS) + [10] * len(_ALIGNED) + [10]
@@ -116,16 +135,25 @@ def _drawn() -> tuple[str, tuple[str, ...]]:
     return result, tuple(_DRAWN.choices(tuple(_TYPES), _WEIGHTS, k=_DRAWN.randrange(1, 14)))
 
 
+def _drawn_with_floats() -> tuple[str, tuple[str, ...]]:
+    types = (*_FLOATS, "int", "long", "struct s12", "struct s16", "struct aligned", "__int128")
+    return "void", tuple(_DRAWN.choices(types, k=_DRAWN.randrange(1, 16)))
+
+
 # What is returned, and the parameters.
 _ALL = (
     *(("void", texts) for _, texts in _PROTOTYPES),
     *((result, ("int", "long")) for result in _TYPES),
     *(_drawn() for _ in range(300)),
 )
+_ALL_WITH_FLOATS = tuple(_drawn_with_floats() for _ in range(300))
+_PARAMETER_TYPES = {**_TYPES, **{name: type_ for name, (_, type_) in _FLOATS.items()}}
 
 
 @cache
-def _oracle(name: str) -> tuple[tuple[Place | None, ...], ...]:
+def _oracle(
+    name: str, prototypes: tuple[tuple[str, tuple[str, ...]], ...] = _ALL
+) -> tuple[tuple[Place | None, ...], ...]:
     """Where the compiler puts the parameters of each prototype."""
     compiler = next((command for command in _COMPILERS[name] if shutil.which(command[0])), None)
     if compiler is None and name in _NOT_IN_BOOKWORM:
@@ -134,14 +162,14 @@ def _oracle(name: str) -> tuple[tuple[Place | None, ...], ...]:
         pytest.fail(f"there is no gcc for {name}: tests/kernel/setup.sh installs it")
     source = _HEAD + "".join(
         f"{result} f{number}({', '.join(f'{text} a{index}' for index, text in enumerate(texts))}) {{ }}\n"
-        for number, (result, texts) in enumerate(_ALL)
+        for number, (result, texts) in enumerate(prototypes)
     )
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.o"
         command = [*compiler, "-xc", "-", "-O2", "-gdwarf-4", "-w", "-o", str(path)]
         subprocess.run(command, input=source.encode(), check=True)
         with path.open("rb") as stream:
-            return tuple(_compiled_places(ELFFile(stream), MACHINES[name]))
+            return tuple(_compiled_places(ELFFile(stream), MACHINES[name], prototypes))
 
 
 def _target(compiler: str) -> str:
@@ -149,7 +177,9 @@ def _target(compiler: str) -> str:
     return seen.stdout.partition("-")[0]
 
 
-def _compiled_places(elf: ELFFile, machine: Machine) -> Iterator[tuple[Place | None, ...]]:
+def _compiled_places(
+    elf: ELFFile, machine: Machine, prototypes: tuple[tuple[str, tuple[str, ...]], ...]
+) -> Iterator[tuple[Place | None, ...]]:
     dwarf = elf.get_dwarf_info()
     unit, lists = next(dwarf.iter_CUs()), dwarf.location_lists()
     assert not isinstance(lists, LocationListsPair)  # what mixed DWARF versions give
@@ -159,11 +189,11 @@ def _compiled_places(elf: ELFFile, machine: Machine) -> Iterator[tuple[Place | N
         for die in unit.get_top_DIE().iter_children()
         if die.tag == "DW_TAG_subprogram"
     }
-    for number, (_, texts) in enumerate(_ALL):
+    for number, (_, texts) in enumerate(prototypes):
         function = functions[f"f{number}"]
         parameters = [die for die in function.iter_children() if die.tag == "DW_TAG_formal_parameter"]
         yield tuple(
-            _compiled_place(parser.parse_expr(_location(die, lists)), _TYPES[text], machine)
+            _compiled_place(parser.parse_expr(_location(die, lists)), _PARAMETER_TYPES[text], machine)
             for die, text in zip(parameters, texts, strict=True)
         )
 
@@ -187,7 +217,9 @@ def _compiled_place(operations: list[DWARFExprOp], type_: ParameterType, machine
         return InPieces("")
     match [(operation.op_name, operation.args) for operation in operations]:
         case [(name, [])] if name.startswith("DW_OP_reg"):
-            return InRegister(_DWARF_REGISTERS[machine.name][int(name.removeprefix("DW_OP_reg"))])
+            number = int(name.removeprefix("DW_OP_reg"))
+            known = _DWARF_REGISTERS[machine.name]
+            return InRegister(known[number]) if number < len(known) else InPieces("")
         case [(name, [0]), ("DW_OP_stack_value", [])] if name.startswith("DW_OP_breg"):  # clang, for a struct
             return InRegister(_DWARF_REGISTERS[machine.name][int(name.removeprefix("DW_OP_breg"))])
         case [("DW_OP_fbreg", [byte_offset])]:
@@ -219,24 +251,46 @@ def test_places_are_the_compilers(name: str, number: int) -> None:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_places_of_drawn_prototypes_are_the_compilers(name: str) -> None:
-    numbers = range(len(_PROTOTYPES), len(_ALL))
-    differing = [number for number in numbers if _placed(name, number) != _compiled(name, number)]
-    shortest = min(differing, key=lambda number: len(_ALL[number][1]), default=None)
-    assert shortest is None or _placed(name, shortest) == _compiled(name, shortest), f"and {len(differing) - 1} more"
+    _check_all(name, range(len(_PROTOTYPES), len(_ALL)), _ALL)
 
 
-def _placed(name: str, number: int) -> list[tuple[str, Place | None]]:
+@pytest.mark.parametrize("name", [name for name, each in MACHINES.items() if each.floats is not Floats.UNKNOWN])
+def test_places_beside_floating_point_numbers_are_the_compilers(name: str) -> None:
+    _check_all(name, range(len(_ALL_WITH_FLOATS)), _ALL_WITH_FLOATS)
+
+
+def test_nothing_is_said_of_what_is_not_known() -> None:
+    types = [_TYPES["long"], _FLOATS["double"][1], _TYPES["long"]]
+    first, *others = place_parameters(RISCV64, types)
+    assert first == InRegister("a0")
+    assert all(isinstance(place, InPieces) for place in others)
+
+
+_Prototypes: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def _check_all(name: str, numbers: range, prototypes: _Prototypes) -> None:
+    differing = [
+        number for number in numbers if _placed(name, number, prototypes) != _compiled(name, number, prototypes)
+    ]
+    shortest = min(differing, key=lambda number: len(prototypes[number][1]), default=None)
+    assert shortest is None or _placed(name, shortest, prototypes) == _compiled(name, shortest, prototypes), (
+        f"and {len(differing) - 1} more"
+    )
+
+
+def _placed(name: str, number: int, prototypes: _Prototypes = _ALL) -> list[tuple[str, Place | None]]:
     """What we say; None where the compiler says nothing."""
-    result, texts = _ALL[number]
-    places = place_parameters(MACHINES[name], [_TYPES[text] for text in texts], _TYPES.get(result))
+    result, texts = prototypes[number]
+    places = place_parameters(MACHINES[name], [_PARAMETER_TYPES[text] for text in texts], _TYPES.get(result))
     return [
         (text, None if compiled is None else InPieces("") if isinstance(place, InPieces) else place)
-        for text, place, compiled in zip(texts, places, _oracle(name)[number], strict=True)
+        for text, place, compiled in zip(texts, places, _oracle(name, prototypes)[number], strict=True)
     ]
 
 
-def _compiled(name: str, number: int) -> list[tuple[str, Place | None]]:
-    return list(zip(_ALL[number][1], _oracle(name)[number], strict=True))
+def _compiled(name: str, number: int, prototypes: _Prototypes = _ALL) -> list[tuple[str, Place | None]]:
+    return list(zip(prototypes[number][1], _oracle(name, prototypes)[number], strict=True))
 
 
 # The same without a compiler, from the documents: (id, machine, parameters, places)

@@ -1,0 +1,276 @@
+"""Types as a unit's DWARF has them, made drgn types: those that no name leads to, and those of C++ and of programs.
+
+drgn 0.3 reads DWARF by names alone, one definition for each, and neither C++'s references nor its base classes. Here a
+reference is a pointer, and a base class an anonymous member, through which drgn finds the members inherited.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+import drgn
+
+from surftrace.dwarf.debuginfo import DwarfError
+from surftrace.dwarf.units import declaration_of, name_of, number_of
+from surftrace.record import record
+
+if TYPE_CHECKING:
+    from elftools.dwarf.die import DIE
+
+Named: TypeAlias = Callable[[str], drgn.Type]
+
+_MAX_DEPTH = 64
+_POINTER_SIZE = 8
+_KEYWORDS = {
+    "DW_TAG_structure_type": "struct ",
+    "DW_TAG_class_type": "class ",
+    "DW_TAG_union_type": "union ",
+    "DW_TAG_enumeration_type": "enum ",
+    "DW_TAG_typedef": "",
+    "DW_TAG_base_type": "",
+}
+_SPACES = ("DW_TAG_namespace", "DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type")
+_QUALIFIERS = {
+    "DW_TAG_const_type": drgn.Qualifiers.CONST,
+    "DW_TAG_volatile_type": drgn.Qualifiers.VOLATILE,
+    "DW_TAG_restrict_type": drgn.Qualifiers.RESTRICT,
+    "DW_TAG_atomic_type": drgn.Qualifiers.ATOMIC,
+}
+_POINTERS = ("DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type")
+# DWARF 5, 7.8: DW_ATE_ of base types.
+_BOOLEAN, _FLOAT, _SIGNED, _SIGNED_CHAR = 0x02, 0x04, 0x05, 0x06
+_COMPLEX = 0x03
+# DWARF 5, 7.15: DW_CC_ of classes that are passed as the address of a copy, and returned through one.
+_PASSED_BY_REFERENCE = 4
+
+
+@record
+class Prototype:
+    """A function's type, and whether it gives its result at an address that its caller passes, whatever the size."""
+
+    type: drgn.Type
+    is_result_by_reference: bool
+
+
+class TypeReader:
+    """Makes drgn types of a file's entries. DwarfError for what has none, or is damaged.
+
+    `named` gives the type of a name where there is another source that goes first, such as a kernel's BTF.
+    """
+
+    def __init__(self, prog: drgn.Program, named: Named | None = None) -> None:
+        self._prog = prog
+        self._named = named
+        self._known: dict[tuple[int, int], drgn.Type] = {}
+
+    def of_thing(self, die: "DIE") -> drgn.Type:
+        """The type of a variable, a parameter or a member; void where it has none."""
+        return self._of(_target(die), 0)
+
+    def of(self, die: "DIE") -> drgn.Type:
+        """The type that an entry describes."""
+        return self._of(die, 0)
+
+    def prototype(self, die: "DIE") -> Prototype:
+        """The type of a function, its parameters by the names that they have there.
+
+        A class that is passed by reference, for C++ has to copy it itself, is a pointer.
+        """
+        result = self._of(_target(die), 0)
+        return Prototype(
+            self._prog.function_type(result, tuple(self._parameters(die)), _is_variadic(die)),
+            _is_by_reference(_target(die)),
+        )
+
+    def _parameters(self, die: "DIE") -> Iterator[drgn.TypeParameter]:
+        for child in die.iter_children():
+            if child.tag == "DW_TAG_formal_parameter":
+                type_ = self._of(_target(child), 0)
+                if _is_by_reference(_target(child)):
+                    type_ = self._prog.pointer_type(type_)
+                yield drgn.TypeParameter(type_, name_of(child) or None)
+
+    def _of(self, die: "DIE | None", depth: int) -> drgn.Type:
+        if die is None:
+            return self._prog.void_type()
+        if depth > _MAX_DEPTH:
+            raise DwarfError("a type that contains itself")
+        key = id(die.dwarfinfo), die.offset
+        if key not in self._known:
+            self._known[key] = self._made(die, depth + 1)
+        return self._known[key]
+
+    def _made(self, die: "DIE", depth: int) -> drgn.Type:
+        prog, tag = self._prog, str(die.tag)
+        name = qualified_name(die)
+        if self._named is not None and tag in _KEYWORDS and name:
+            return self._named(_KEYWORDS[tag] + name)
+        if tag in _QUALIFIERS:
+            return self._of(_target(die), depth).qualified(_QUALIFIERS[tag])
+        if tag in _POINTERS:
+            return prog.pointer_type(self._of(_target(die), depth))
+        match tag:
+            case "DW_TAG_typedef":
+                return prog.typedef_type(name, self._of(_target(die), depth))
+            case "DW_TAG_base_type":
+                return self._base(die, name)
+            case "DW_TAG_structure_type" | "DW_TAG_class_type" | "DW_TAG_union_type":
+                return self._aggregate(die, name or None)
+            case "DW_TAG_enumeration_type":
+                return self._enum(die, name or None, depth)
+            case "DW_TAG_array_type":
+                return self._array(die, depth)
+            case "DW_TAG_subroutine_type":
+                return prog.function_type(self._of(_target(die), depth), tuple(self._parameters(die)), _is_variadic(die))
+            case "DW_TAG_unspecified_type":
+                return prog.void_type()
+            case _:
+                raise DwarfError(f"a type that C has not ({tag.removeprefix('DW_TAG_').replace('_', ' ')})")
+
+    def _base(self, die: "DIE", name: str) -> drgn.Type:
+        size, encoding = number_of(die, "DW_AT_byte_size") or 0, number_of(die, "DW_AT_encoding")
+        if encoding == _BOOLEAN:
+            return self._prog.bool_type(name, size)
+        if encoding == _FLOAT:
+            return self._prog.float_type(name, size)
+        if encoding == _COMPLEX:
+            raise DwarfError(f"a type that C has not ({name})")
+        return self._prog.int_type(name, size, encoding in (_SIGNED, _SIGNED_CHAR))
+
+    def _aggregate(self, die: "DIE", name: str | None) -> drgn.Type:
+        make = {
+            "DW_TAG_structure_type": self._prog.struct_type,
+            "DW_TAG_class_type": self._prog.class_type,
+            "DW_TAG_union_type": self._prog.union_type,
+        }[str(die.tag)]
+        size = number_of(die, "DW_AT_byte_size")
+        if size is None or "DW_AT_declaration" in die.attributes:
+            return make(name)
+        return make(name, size, tuple(self._members(die)))
+
+    def _members(self, aggregate: "DIE") -> Iterator[drgn.TypeMember]:
+        for die in aggregate.iter_children():
+            # A member that is only declared is static: a variable of its own. A virtual base is at no fixed place.
+            if die.tag not in ("DW_TAG_member", "DW_TAG_inheritance") or "DW_AT_declaration" in die.attributes:
+                continue
+            bit_size, bit_offset = number_of(die, "DW_AT_bit_size"), _bit_offset(die, self._is_little)
+            if bit_offset is not None:
+                yield drgn.TypeMember(self._member(die, bit_size), name_of(die) or None, bit_offset)
+
+    def _member(self, die: "DIE", bit_size: int | None) -> Callable[[], drgn.Type | drgn.Object]:
+        """Types of members are made once they are looked at: they may lead to all that the unit has."""
+        if bit_size is None:
+            return lambda: self.of_thing(die)
+        return lambda: drgn.Object(self._prog, self.of_thing(die), bit_field_size=bit_size)
+
+    @property
+    def _is_little(self) -> bool:
+        platform = self._prog.platform
+        return platform is None or bool(platform.flags & drgn.PlatformFlags.IS_LITTLE_ENDIAN)
+
+    def _enum(self, die: "DIE", name: str | None, depth: int) -> drgn.Type:
+        if "DW_AT_declaration" in die.attributes:
+            return self._prog.enum_type(name)
+        values = [
+            (name_of(child), number_of(child, "DW_AT_const_value") or 0)
+            for child in die.iter_children()
+            if child.tag == "DW_TAG_enumerator"
+        ]
+        target = _target(die)
+        if target is not None:
+            compatible = self._of(target, depth)
+            while compatible.kind == drgn.TypeKind.TYPEDEF:
+                compatible = compatible.type
+            compatible = compatible.unqualified()
+        else:
+            size = number_of(die, "DW_AT_byte_size") or 4
+            is_signed = any(value < 0 for _, value in values)
+            compatible = self._prog.int_type("int" if is_signed else "unsigned int", size, is_signed)
+        enumerators = tuple(drgn.TypeEnumerator(each, value) for each, value in values)
+        return self._prog.enum_type(name, compatible, enumerators)
+
+    def _array(self, die: "DIE", depth: int) -> drgn.Type:
+        element = self._of(_target(die), depth)
+        lengths = [_length(each) for each in die.iter_children() if each.tag == "DW_TAG_subrange_type"]
+        for length in reversed(lengths):
+            element = self._prog.array_type(element, length)
+        return element
+
+
+def qualified_name(die: "DIE") -> str:
+    """The name of what an entry describes with the namespaces and classes around it; empty for what has none."""
+    name = name_of(die)
+    if not name:
+        return ""
+    declared: DIE | None = die
+    for _ in range(_MAX_DEPTH):
+        origin = declaration_of(declared) if declared is not None else None
+        if origin is None:
+            break
+        declared = origin
+    names = [name]
+    around = declared.get_parent() if declared is not None else None
+    while around is not None and around.tag in _SPACES and len(names) < _MAX_DEPTH:
+        names.append(name_of(around) or "(anonymous namespace)")
+        around = around.get_parent()
+    return "::".join(reversed(names))
+
+
+def find_type(unit: "DIE", name: str, keywords: tuple[str, ...]) -> "DIE | None":
+    """The definition of that name in a unit, of a tag whose C keyword is one of `keywords`: `struct `, or empty."""
+    tags = {tag for tag, keyword in _KEYWORDS.items() if keyword in keywords}
+    return next(_types(unit, name.split("::"), tags, 0), None)
+
+
+def _types(around: "DIE", names: list[str], tags: set[str], depth: int) -> "Iterator[DIE]":
+    for die in around.iter_children():
+        if depth + 1 == len(names):
+            is_found = die.tag in tags and "DW_AT_declaration" not in die.attributes
+            if is_found and name_of(die) == names[-1]:
+                yield die
+        elif die.tag in _SPACES and name_of(die) == names[depth]:
+            yield from _types(die, names, tags, depth + 1)
+
+
+def _target(die: "DIE") -> "DIE | None":
+    """The entry of a thing's type; None for void."""
+    entry: DIE | None = die
+    for _ in range(_MAX_DEPTH):
+        if entry is None or "DW_AT_type" in entry.attributes:
+            break
+        entry = declaration_of(entry)
+    return entry.get_DIE_from_attribute("DW_AT_type") if entry is not None else None
+
+
+def _is_by_reference(die: "DIE | None") -> bool:
+    for _ in range(_MAX_DEPTH):
+        if die is None or (die.tag != "DW_TAG_typedef" and die.tag not in _QUALIFIERS):
+            break
+        die = _target(die)
+    return die is not None and number_of(die, "DW_AT_calling_convention") == _PASSED_BY_REFERENCE
+
+
+def _is_variadic(die: "DIE") -> bool:
+    return any(child.tag == "DW_TAG_unspecified_parameters" for child in die.iter_children())
+
+
+def _bit_offset(member: "DIE", is_little: bool) -> int | None:
+    """Where a member begins; None where only running code could tell."""
+    if (bits := number_of(member, "DW_AT_data_bit_offset")) is not None:
+        return bits
+    place = member.attributes.get("DW_AT_data_member_location")
+    if place is not None and not isinstance(place.value, int):
+        return None
+    start = 8 * int(place.value) if place is not None else 0
+    before, size = number_of(member, "DW_AT_bit_offset"), number_of(member, "DW_AT_bit_size")
+    if before is None or size is None:
+        return start
+    # DWARF 3 and older count from the most significant bit of a storage unit.
+    storage = number_of(member, "DW_AT_byte_size") or number_of(_target(member) or member, "DW_AT_byte_size") or 0
+    return start + (8 * storage - before - size if is_little else before)
+
+
+def _length(subrange: "DIE") -> int | None:
+    count, upper = number_of(subrange, "DW_AT_count"), number_of(subrange, "DW_AT_upper_bound")
+    if count is not None:
+        return count
+    return upper + 1 if upper is not None and upper + 1 < 1 << 32 else None
