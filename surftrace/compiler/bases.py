@@ -7,8 +7,8 @@ from drgn import TypeKind
 from surftrace.compiler.chain import Value
 from surftrace.compiler.headers import LAYERS
 from surftrace.compiler.scope import Scope, listed
+from surftrace.kernel.calling import InPieces, InRegister
 from surftrace.kernel.features import Feature
-from surftrace.kernel.machine import InPieces, InRegister
 from surftrace.kernel.types import Type, a_spelled, spelled, underlying, user_type
 from surftrace.lang import syntax
 from surftrace.lang.source import Span

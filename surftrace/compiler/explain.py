@@ -9,7 +9,7 @@ from surftrace.compiler.fetch import render_fetch
 from surftrace.compiler.plan import render_condition
 from surftrace.compiler.resolved import Field, ResolvedProbe
 from surftrace.compiler.scope import Scope
-from surftrace.kernel.machine import InPieces, InRegister
+from surftrace.kernel.calling import InPieces, InRegister
 from surftrace.kernel.types import spelled
 from surftrace.lang import syntax
 from surftrace.lang.printing import print_expr, print_probe

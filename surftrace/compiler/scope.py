@@ -5,9 +5,10 @@ from typing import Protocol
 
 from surftrace.btf.program import BtfProgram
 from surftrace.compiler.chain import Value
+from surftrace.kernel.calling import ParameterType, Place, is_returned_in_memory, place_parameters
 from surftrace.kernel.features import Feature, Features
 from surftrace.kernel.formats import EventField
-from surftrace.kernel.machine import WORD, Machine, ParameterType, Place, is_returned_in_memory, place_parameters
+from surftrace.kernel.machine import WORD, Machine
 from surftrace.kernel.symbols import Symbols
 from surftrace.kernel.types import (
     Type,
