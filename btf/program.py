@@ -129,10 +129,11 @@ class BtfProgram:
 
 
 def open_program(btfs: Sequence[Btf], architecture: drgn.Architecture = drgn.Architecture.UNKNOWN) -> BtfProgram:
-    """A program with the types of all of `btfs` and of their bases; a name is looked up in this order."""
-    chain: list[Btf] = []
-    for btf in btfs:
-        _append_with_base(chain, btf)
+    """A program with the types of all of `btfs` and of their bases; a name is looked up in this order.
+
+    A base comes after the first that it is the base of, where it is not named before.
+    """
+    chain = _with_bases(btfs)
     if not chain:
         raise BtfError("no BTF given")
     flags = drgn.PlatformFlags(0)
@@ -142,19 +143,27 @@ def open_program(btfs: Sequence[Btf], architecture: drgn.Architecture = drgn.Arc
         flags |= drgn.PlatformFlags.IS_LITTLE_ENDIAN
     program = BtfProgram(drgn.Program(drgn.Platform(architecture, flags)))
     converters: dict[int, Converter] = {}
-    for btf in chain:
+    for btf in sorted(chain, key=_depth):
         base = converters[id(btf.base)] if btf.base else None
         converters[id(btf)] = Converter(btf, program.prog, base, program._definition)
-    program._converters.extend(converters.values())
+    program._converters.extend(converters[id(btf)] for btf in chain)
     program.prog.register_type_finder("btf", program._find, enable_index=0)
     return program
 
 
-def _append_with_base(chain: list[Btf], btf: Btf) -> None:
-    if btf.base:
-        _append_with_base(chain, btf.base)
-    if all(btf is not known for known in chain):
-        chain.append(btf)
+def _with_bases(btfs: Sequence[Btf]) -> list[Btf]:
+    chain = {id(btf): btf for btf in btfs}
+    for btf in btfs:
+        base = btf.base
+        while base:
+            chain.setdefault(id(base), base)
+            base = base.base
+    return list(chain.values())
+
+
+def _depth(btf: Btf) -> int:
+    """How many bases it stands on."""
+    return 1 + _depth(btf.base) if btf.base else 0
 
 
 def _is_of(record: BtfType, kind: drgn.TypeKind) -> bool:

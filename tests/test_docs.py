@@ -1,4 +1,4 @@
-"""README and man pages: every command in them compiles, every option is described, troff has no complaint."""
+"""README, docs/ and man pages: every command in them compiles, every option is described, troff has no complaint."""
 
 import re
 import shlex
@@ -18,6 +18,9 @@ ROOT = Path(__file__).parent.parent
 MAN = ROOT / "man/surftrace.8"
 LANGUAGE = ROOT / "man/surftrace-probes.7"
 README = ROOT / "README.md"
+PAGES = (README, MAN, LANGUAGE, *sorted(ROOT.glob("docs/*.md")))
+
+_PRINT_CODE = {"-F", "-l"}
 
 # groff_char(7): the escapes that the pages use for characters of a command.
 _TROFF = {r"\-": "-", r"\(aq": "'", r"\(ti": "~", r"\e": "\\", r"\&": ""}
@@ -62,12 +65,25 @@ def _saved_scripts(path: Path) -> dict[str, str]:
     return {match[1]: match.string for match in found if match}
 
 
+def commands(path: Path) -> list[list[str]]:
+    """Return the arguments of each surftrace that a page shows."""
+    return [command for block in _blocks(path) for command in _commands(block)]
+
+
 _EXAMPLES = [
-    pytest.param(path, command, id=f"{path.name} {shlex.join(command)}")
-    for path in (README, MAN, LANGUAGE)
-    for block in _blocks(path)
-    for command in _commands(block)
+    pytest.param(path, command, id=f"{path.name} {shlex.join(command)}") for path in PAGES for command in commands(path)
 ]
+
+
+def _types(command: list[str]) -> list[str]:
+    """Return the options that stand for what a trace finds by itself: BTF of kernel and modules, the kernel's DWARF."""
+    if "-b" in command:
+        return []
+    image = images.fetch("6.1")
+    dwarf = ["-v", str(dbg.fetch(image))]
+    if _PRINT_CODE.intersection(command):
+        return dwarf
+    return ["-b", "vmlinux.btf", "-b", str(next(image.modules.rglob("sch_tbf.ko"))), *dwarf]
 
 
 @pytest.mark.parametrize(("path", "command"), _EXAMPLES)
@@ -78,22 +94,28 @@ def test_an_example_compiles(
         (tmp_path / name).write_text(text)
     kernel = "arm64" if "aarch64" in command else "6.1"
     (tmp_path / "vmlinux.btf").symlink_to(images.fetch(kernel).btf)
+    (tmp_path / "sch_htb.ko").symlink_to(dbg.fetch_module(images.fetch("6.1")))
     monkeypatch.chdir(tmp_path)
-    is_script = "-o" in command
-    # A trace looks for the kernel's DWARF where distributions put it.
-    types = () if "-b" in command else ("-b", "vmlinux.btf", "-v", str(dbg.fetch(images.fetch("6.1"))))
-    is_explained = "--explain" in command
-    status = main([*command, *types, *(() if is_script or is_explained else ("-S",))])
+    is_script, is_explained = "-o" in command, "--explain" in command
+    is_shown = not (is_script or is_explained or _PRINT_CODE.intersection(command))
+    status = main([*command, *_types(command), *(("-S",) if is_shown else ())])
     shown = capsys.readouterr()
     assert status == 0
     # Offline not all events' fields are known, and a glob matches what has not the arguments: no other warning comes.
     assert shown.err.count("warning:") == shown.err.count("are not known here") + shown.err.count("are left out")
-    assert is_script or shown.out.startswith("p " if is_explained else "mkdir ")
+    assert shown.out or is_script
+    assert shown.out.startswith("mkdir ") == is_shown
 
 
-@pytest.mark.parametrize("path", [README, MAN, LANGUAGE], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_page_has_examples(path: Path) -> None:
     assert sum(example.values[0] == path for example in _EXAMPLES) >= 8
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path.suffix == ".md"], ids=lambda path: path.name)
+def test_links_to_files_lead_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text())
+    assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
 def _options(invocation: str) -> set[str]:

@@ -2,24 +2,23 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from surftrace.cli.options import UsageError
+from surftrace.cli.place import parse_place
+from surftrace.cli.sources import Sources
 from surftrace.compiler.lines import CodeLine, CodeVariable, Listing, listing, places_of_line, variables_at_place
 from surftrace.kernel.machine import machine_named
 from surftrace.kernel.offline import OfflineKernel
 from surftrace.kernel.target import Kernel, Target
-from surftrace.lang.parse import parse_probe
-from surftrace.lang.source import CompileError, Diagnostic, Source, Span
+from surftrace.lang.printing import print_target
+from surftrace.lang.source import CompileError, Diagnostic, Source
 from surftrace.lang.syntax import FunctionTarget, LineTarget
 from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
 from surftrace.tracing.running import RunningKernel
-
-# Where distributions put the sources of a kernel; DWARF has the paths of the machine that built it.
-_SOURCE_FOLDERS = ("/usr/src/linux", "/usr/src/kernels/{release}", "/lib/modules/{release}/source")
 
 
 def run(command: str, argv: Sequence[str], paint: Paint) -> int:
@@ -29,14 +28,16 @@ def run(command: str, argv: Sequence[str], paint: Paint) -> int:
 
 def _lines(argv: Sequence[str], paint: Paint) -> int:
     """`surftrace lines FUNCTION`: the lines that a probe can name, with their text where the file is found."""
-    parser = _parser("lines", "FUNCTION", "the lines of a function, or of a file.c, that have code, as p FUNCTION:LINE")
-    parser.add_argument("--source", metavar="FOLDER", help="the folder with the kernel's sources")
-    chosen = parser.parse_args(argv)
-    source = Source("lines", chosen.place)
-    target = LineTarget(chosen.place, 0, Span(0, len(chosen.place)))
+    chosen = _lines_parser().parse_args(argv)
+    if place := re.match(r"(.*)[:+](?=\d)", chosen.place):
+        hint = f"all its lines: surftrace lines {place[1]}; what is in scope there: surftrace vars {chosen.place}"
+        raise UsageError(f"'{chosen.place}' is a place in {place[1]}", hint)
+    source, target = parse_place("surftrace lines", chosen.place, ":0")
+    assert isinstance(target, LineTarget)
     found = listing(source, target, _target(chosen))
-    text = _source_text(found, chosen.source)
-    print(paint(Role.EVENT, escape(found.title)))
+    text = Sources(chosen.source).required_lines(found.file, found.folder)
+    note = "" if text else "  (its text is not found: --source names the folder that it is in)"
+    print(paint(Role.EVENT, escape(found.title)) + paint(Role.FAINT, note))
     for row in _rows(found, text):
         number, code, places = row
         print(f"{paint(Role.NAME, number)}  {escape(code)}{paint(Role.FAINT, places)}".rstrip())
@@ -59,35 +60,20 @@ def _places(line: CodeLine | None) -> str:
     return ", ".join(str(place) for place in line.places) if line is not None else ""
 
 
-def _source_text(found: Listing, folder: str | None) -> list[str]:
-    release = os.uname().release
-    folders = (
-        [folder] if folder is not None else [found.folder, *(each.format(release=release) for each in _SOURCE_FOLDERS)]
-    )
-    for each in folders:
-        path = Path(each, found.file)
-        try:
-            return path.read_text(errors="replace").splitlines()
-        except OSError:
-            continue
-    if folder is not None:
-        raise UsageError(f"there is no {found.file} in {folder}")
-    return []
-
-
 def _vars(argv: Sequence[str], paint: Paint) -> int:
     """`surftrace vars PLACE`: the variables in scope there, with their types and where they are."""
-    parser = _parser("vars", "PLACE", "the variables in scope at FUNCTION[+OFFSET], FUNCTION:LINE or FILE.c:LINE")
-    chosen = parser.parse_args(argv)
-    source = Source("vars", f"p {chosen.place}")
+    chosen = _vars_parser().parse_args(argv)
     target = _target(chosen)
-    for symbol, byte_offset, span in _named_places(source, target):
-        print(paint(Role.EVENT, escape(symbol + (f"+{byte_offset:#x}" if byte_offset else ""))))
-        found = variables_at_place(source, span, symbol, byte_offset, target)
+    source, places = _named_places(chosen.place, target)
+    for place in places:
+        found = variables_at_place(source, place.span, place.name, place.byte_offset, target, place.module)
+        print(paint(Role.EVENT, escape(print_target(place))))
         names, types = (max((len(text) for text in texts), default=0) for texts in _columns(found))
         for each in found:
             where = each.where if each.is_there else paint(Role.FAINT, each.where)
             print(f"  {paint(Role.NAME, each.name.ljust(names))}  {escape(each.type).ljust(types)}  {where}")
+        if not found:
+            print(f"  {paint(Role.FAINT, 'no variables')}")
     return 0
 
 
@@ -95,25 +81,24 @@ def _columns(found: Sequence[CodeVariable]) -> tuple[list[str], list[str]]:
     return [each.name for each in found], [escape(each.type) for each in found]
 
 
-def _named_places(source: Source, target: Target) -> Iterator[tuple[str, int, Span]]:
-    place = parse_probe(source, Span(0, len(source.text))).target
-    if isinstance(place, FunctionTarget) and not place.module:
-        yield place.name, place.byte_offset, place.span
-    elif isinstance(place, LineTarget):
-        for each in places_of_line(source, place, target):
-            yield each.symbol, each.byte_offset, place.span
-    else:
-        raise CompileError([Diagnostic(source, place.span, "this is neither a function nor a line")])
+def _named_places(text: str, target: Target) -> tuple[Source, list[FunctionTarget]]:
+    """The places in functions that a text names, and the source that errors are about."""
+    source, place = parse_place("surftrace vars", text)
+    if isinstance(place, FunctionTarget):
+        return source, [place]
+    if not isinstance(place, LineTarget):
+        raise CompileError([Diagnostic(source, place.span, "this is neither a function of the kernel nor a line")])
+    found = places_of_line(source, place, target)
+    span = place.span
+    return source, [FunctionTarget(each.module, each.symbol, each.byte_offset, span, span) for each in found]
 
 
 def _target(chosen: argparse.Namespace) -> Target:
     kernel: Kernel
-    if chosen.btfs:
-        kernel = OfflineKernel.of_files(*chosen.btfs, vmlinux=chosen.vmlinux)
-    elif chosen.vmlinux is not None:
-        kernel = OfflineKernel.of_files(vmlinux=chosen.vmlinux)
+    if chosen.btfs or chosen.vmlinux is not None:
+        kernel = OfflineKernel.of_files(*chosen.btfs, vmlinux=chosen.vmlinux, modules=chosen.modules)
     else:
-        kernel = RunningKernel(None)
+        kernel = RunningKernel(None, modules=chosen.modules)
     return Target(machine_named(chosen.arch or os.uname().machine), kernel)
 
 
@@ -122,12 +107,34 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, f"{self.prog} --help lists what there is")
 
 
-def _parser(command: str, place: str, description: str) -> argparse.ArgumentParser:
-    parser = _Parser(prog=f"surftrace {command}", description=f"Print {description}.", allow_abbrev=False)
-    parser.add_argument("place", metavar=place)
-    parser.add_argument("-v", "--vmlinux", metavar="PATH", help="the kernel's DWARF: a vmlinux, or a folder to look in")
-    parser.add_argument("-b", "--btf", dest="btfs", action="append", default=[], metavar="FILE", help="types from FILE")
-    parser.add_argument("-a", "--arch", metavar="ARCH", help="the machine of that kernel")
+def _lines_parser() -> argparse.ArgumentParser:
+    example = "surftrace lines ip_rcv           then: surftrace 'p ip_rcv:5 skb->len'"
+    parser = _parser("lines", "Print the lines of a function, or of a file, that have code.", example)
+    parser.add_argument("place", metavar="FUNCTION", help="a function, or a source file: ip_input.c, ipv4/ip_input.c")
+    parser.add_argument("--source", metavar="FOLDER", help="the folder with the kernel's sources, for the lines' text")
+    return parser
+
+
+def _vars_parser() -> argparse.ArgumentParser:
+    example = "surftrace vars ip_rcv:5          then: surftrace 'p ip_rcv:5 net->ifindex'"
+    parser = _parser("vars", "Print the variables in scope at a place, with the fetch arguments of a probe.", example)
+    parser.add_argument("place", metavar="PLACE", help="FUNCTION, FUNCTION:LINE, FUNCTION+OFFSET or FILE.c:LINE")
+    return parser
+
+
+def _parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"surftrace {command}",
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-v", "--vmlinux", metavar="PATH", help="a vmlinux with DWARF, or a folder to look for it in")
+    add("-b", "--btf", dest="btfs", action="append", default=[], metavar="FILE", help="types from BTF in FILE")
+    add("--module", dest="modules", action="append", default=[], metavar="FILE", help="DWARF of the module in FILE")
+    add("-a", "--arch", metavar="ARCH", help="the machine of that kernel: x86_64, aarch64, ...")
     return parser
 
 

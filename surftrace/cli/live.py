@@ -12,6 +12,7 @@ from surftrace.cli.report import report_diagnostics
 from surftrace.compiler.plan import Plan, build_plan
 from surftrace.compiler.render import echo_lines
 from surftrace.compiler.resolved import Resolved
+from surftrace.compiler.scope import listed
 from surftrace.compiler.values import ByteOrder
 from surftrace.lang.source import Diagnostic
 from surftrace.output.color import Paint, Role
@@ -19,6 +20,7 @@ from surftrace.output.text import make_formatter
 from surftrace.tracing.decode import make_decoder
 from surftrace.tracing.events import Event, Lost, Record, Stack
 from surftrace.tracing.instance import claimed_instance
+from surftrace.tracing.modules import ModuleWatch
 from surftrace.tracing.pipe import Interrupted, Interruption, interruption, is_writable, opened_pipe, read_pipe
 from surftrace.tracing.session import applied
 from surftrace.tracing.stacks import with_stacks
@@ -42,7 +44,8 @@ def trace(
         # The pipe closes before the plan is undone: deleting a probe wipes the buffers that it wrote to.
         with applied(plan, instance) as refused, opened_pipe(instance) as pipe:
             _report_refused(refused, plan, error_paint)
-            blocks = read_pipe(pipe, noted, options.time_s, instance.stop_recording)
+            modules = _Modules(plan, error_paint)
+            blocks = read_pipe(pipe, noted, options.time_s, instance.stop_recording, modules.look)
             records = (record for block in blocks for record in (*decode(block), None))
             output = _Output(noted)
             try:
@@ -56,6 +59,7 @@ def trace(
                     if isinstance(record, Lost):
                         lost += record.count
                     output.write(f"{format_record(record)}\n")
+                modules.look()
             except Interrupted:
                 pass  # nobody reads what we write; the kernel is put in order all the same
     if lost:
@@ -73,6 +77,29 @@ def _report_refused(refused: Sequence[Diagnostic], plan: Plan, paint: Paint) -> 
         hint = f"the first one: {refused[0].message.removeprefix('the kernel refuses this: ')}"
         hints = (hint, *refused[0].hints)
         report_diagnostics((replace(refused[0], message=message, hints=hints, severity="warning"),), sys.stderr, paint)
+
+
+class _Modules:
+    """Says when a module that probes are in goes, and when it is there again: the probes stay, and see nothing else."""
+
+    def __init__(self, plan: Plan, paint: Paint) -> None:
+        self.probes: dict[str, list[str]] = {}
+        for event in plan.events:
+            if event.module:
+                self.probes.setdefault(event.module, []).append(event.name)
+        self.watch = ModuleWatch(self.probes)
+        self.paint = paint
+
+    def look(self) -> None:
+        """Say what has happened since the last look."""
+        for name, is_loaded in self.watch.changes():
+            probes = listed(self.probes[name])
+            verb = "sees" if len(self.probes[name]) == 1 else "see"
+            what = (
+                f"is loaded: {probes} {verb} it" if is_loaded else f"was unloaded: {probes} {verb} nothing more of it"
+            )
+            warning = self.paint(Role.WARNING, "warning")
+            print(f"surftrace: {warning}: the module {name} {what}", file=sys.stderr, flush=True)
 
 
 class _Output:

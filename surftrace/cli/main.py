@@ -37,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return commands.run(words[0], words[1:], _paint("auto", sys.stdout))
         options = parse_options(words)
         paint = _paint(options.color, sys.stderr)
+        if options.function is not None or options.line is not None:
+            from surftrace.cli import assembly  # a trace needs none of it
+
+            return assembly.run(options, _paint(options.color, sys.stdout))
         return _run(options, paint)
     except SurftraceError as error:
         report_error(error, sys.stderr, paint)
@@ -72,7 +76,8 @@ def _run(options: Options, paint: Paint) -> int:
     if _machine(options) != machine_named(os.uname().machine):
         raise UsageError(f"this machine cannot run a trace for {options.arch}", "print it with -S, or write it with -o")
     tracefs = find_tracefs()
-    resolved = _resolve(script, options, RunningKernel(tracefs, options.btfs, vmlinux=options.vmlinux), paint)
+    kernel = RunningKernel(tracefs, options.btfs, vmlinux=options.vmlinux, modules=options.modules)
+    resolved = _resolve(script, options, kernel, paint)
     from surftrace.cli.live import trace  # the live part is not loaded for a dry run
 
     return trace(resolved, _machine(options).byteorder, tracefs, options, _paint(options.color, sys.stdout), paint)
@@ -111,9 +116,14 @@ def _kernel(options: Options, tracefs: Tracefs | None) -> Kernel:
     """The kernel of the files that were given; the running one where its types were not."""
     if options.btfs or options.vmlinux is not None:
         return OfflineKernel.of_files(
-            *options.btfs, vmlinux=options.vmlinux, release=options.kernel, symbols_path=options.symbols
+            *options.btfs,
+            vmlinux=options.vmlinux,
+            modules=options.modules,
+            release=options.kernel,
+            symbols_path=options.symbols,
         )
-    return RunningKernel(tracefs, symbols=read_symbols(options.symbols) if options.symbols is not None else None)
+    symbols = read_symbols(options.symbols) if options.symbols is not None else None
+    return RunningKernel(tracefs, symbols=symbols, modules=options.modules)
 
 
 def _accessible_tracefs() -> Tracefs | None:

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from surftrace import __version__
@@ -22,6 +22,7 @@ examples:
   surftrace -s 'r do_filp_open file=$retval' 'e sched/sched_switch f:prev_prio<100'
   surftrace -n 'p ip_output len=skb->len'      print the commands, touch nothing
   surftrace lines ip_rcv; surftrace vars ip_rcv:5     what p ip_rcv:5 may name (DWARF)
+  surftrace -F ip_output; surftrace -l ip_output.c:432     the places that p ip_output+0x5b may name
 
 exit status:
   0    the trace ran and ended as asked (-t, -c, or Ctrl-C with one of them)
@@ -39,7 +40,7 @@ class UsageError(SurftraceError):
 
 @record
 class Options:
-    """What the command line asks for. Times in seconds."""
+    """What the command line asks for. Times in seconds. `function` or `line`: code to print instead of a trace."""
 
     expressions: tuple[str, ...]
     files: tuple[str, ...]
@@ -51,9 +52,13 @@ class Options:
     output: str | None
     btfs: tuple[str, ...]
     vmlinux: str | None
+    modules: tuple[str, ...]
     arch: str | None
     kernel: str | None
     symbols: str | None
+    function: str | None
+    line: str | None
+    source: str | None
     instance: str | None
     time_s: float | None
     count: int | None
@@ -73,8 +78,12 @@ def parse_options(argv: Sequence[str]) -> Options:
     """The options. Raises UsageError; --help and --version print and raise SystemExit(0)."""
     parser = _parser()
     chosen = parser.parse_intermixed_args(argv)
-    if not chosen.expressions and not chosen.files:
+    if chosen.function is not None or chosen.line is not None:
+        _check_code(chosen)
+    elif not chosen.expressions and not chosen.files:
         raise UsageError("no probe given", "for example: surftrace 'p ip_output len=skb->len'")
+    elif chosen.source is not None:
+        raise UsageError("--source is for -F and -l")
     if chosen.output is not None and chosen.is_dry_run:
         raise UsageError("-o writes a script, -S prints one: choose one of them")
     if chosen.is_explained and (chosen.is_dry_run or chosen.output is not None):
@@ -84,9 +93,39 @@ def parse_options(argv: Sequence[str]) -> Options:
     _check_target(chosen)
     if chosen.definitions and not chosen.files:
         raise UsageError("-D fills in ${name} in a script: it needs -f FILE")
-    for name in ("expressions", "files", "btfs", "definitions"):
+    for name in ("expressions", "files", "btfs", "modules", "definitions"):
         setattr(chosen, name, tuple(getattr(chosen, name)))
     return Options(**vars(chosen))
+
+
+def _check_code(chosen: argparse.Namespace) -> None:
+    """Refuse what is for a trace where -F or -l prints code."""
+    option = "-F" if chosen.function is not None else "-l"
+    if chosen.function is not None and chosen.line is not None:
+        raise UsageError("-F prints a function, -l a line: choose one of them")
+    if chosen.expressions:
+        raise UsageError(f"{option} prints code and takes no probe: leave out '{chosen.expressions[0]}'")
+    traces = next((name for name, is_given in _of_traces(chosen) if is_given), None)
+    if traces is not None:
+        raise UsageError(f"{option} prints code and traces nothing: leave out {traces}")
+
+
+def _of_traces(chosen: argparse.Namespace) -> Iterator[tuple[str, bool]]:
+    """The options that mean nothing where code is printed, each with: was it given?"""
+    yield "-s", chosen.has_stacks
+    yield "-f", bool(chosen.files)
+    yield "-D", bool(chosen.definitions)
+    yield "--no-guard", not chosen.has_guards
+    yield "-S", chosen.is_dry_run
+    yield "--explain", chosen.is_explained
+    yield "-o", chosen.output is not None
+    yield "-b", bool(chosen.btfs)
+    yield "--module", bool(chosen.modules)
+    yield "--kernel", chosen.kernel is not None
+    yield "--symbols", chosen.symbols is not None
+    yield "--instance", chosen.instance is not None
+    yield "-t", chosen.time_s is not None
+    yield "-c", chosen.count is not None
 
 
 def _check_target(chosen: argparse.Namespace) -> None:
@@ -113,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_probes(parser)
     _add_results(parser)
     _add_kernel(parser)
+    _add_code(parser)
     _add_trace(parser)
     parser.add_argument("--version", action="version", version=f"surftrace {__version__}", help="print the version")
     parser.add_argument("-h", "--help", action="help", help="print this help")
@@ -181,9 +221,30 @@ def _add_kernel(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="types that BTF lacks from the DWARF in PATH: a vmlinux, or a folder to look for it in",
     )
+    add(
+        "--module",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="types, lines and variables of the module in FILE, a .ko, packed or not; once more for each",
+    )
     add("-a", "--arch", metavar="ARCH", help="compile for this architecture: x86_64, aarch64, ...")
     add("--kernel", metavar="RELEASE", help="with -b or -v: compile for what Linux RELEASE can do, such as 5.10")
     add("--symbols", metavar="FILE", help="check names against FILE: a System.map or a copy of /proc/kallsyms")
+
+
+def _add_code(parser: argparse.ArgumentParser) -> None:
+    """What is looked at instead of traced."""
+    add = parser.add_argument
+    add(
+        *("-F", "--func"),
+        dest="function",
+        metavar="FUNCTION",
+        help="print the function's instructions, each at its FUNCTION+OFFSET, under their lines of source",
+    )
+    add("-l", "--line", metavar="FILE:LINE", help="print where the code of a line is, and its instructions")
+    add("--source", metavar="FOLDER", help="with -F and -l: the folder with the kernel's sources")
 
 
 def _add_trace(parser: argparse.ArgumentParser) -> None:

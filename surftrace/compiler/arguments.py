@@ -121,11 +121,10 @@ def split_letter(assignment: syntax.Assignment, scope: Scope) -> tuple[Format | 
     """The format letter and the expression: `Xskb->len` is `X` and `skb->len` where no parameter is called Xskb."""
     if assignment.format is not None:
         return assignment.format, assignment.value
-    names = scope.names()
 
     def without_letter(expr: syntax.Expr) -> syntax.Expr | None:
         match expr:
-            case syntax.Name(name) if name not in names and name[1:] in names and name[0] in "SUX":
+            case syntax.Name(name) if name[0] in "SUX" and not scope.is_name(name) and scope.is_name(name[1:]):
                 return replace(expr, name=name[1:], span=replace(expr.span, start=expr.span.start + 1))
             case syntax.Member() | syntax.Index() | syntax.Slice():
                 operand = without_letter(expr.operand)

@@ -9,11 +9,13 @@ from surftrace.compiler.headers import LAYERS
 from surftrace.compiler.scope import Scope, listed
 from surftrace.kernel.calling import InPieces, InRegister
 from surftrace.kernel.features import Feature
-from surftrace.kernel.types import Type, a_spelled, spelled, underlying, user_type
+from surftrace.kernel.types import Type, a_spelled, scalars_of, spelled, underlying, user_type
 from surftrace.lang import syntax
 from surftrace.lang.source import Span
 from surftrace.lang.syntax import Kind
 from surftrace.names import did_you_mean, nearest
+
+_NEEDS_DWARF = "its DWARF has them: compile the program with -g, or install its debug symbols"
 
 
 def register(expr: syntax.Register, scope: Scope) -> str:
@@ -117,6 +119,7 @@ def name(expr: syntax.Name, scope: Scope) -> Value:
             expr.span,
             f"the type information has no prototype of {scope.function}, so its parameters have no names",
             f"cast what you know the type of: {example}",
+            *([_NEEDS_DWARF] if scope.is_user else []),
         )
     if expr.name in names:
         return argument(names.index(expr.name), expr.span, scope)
@@ -197,25 +200,35 @@ def _result(span: Span, scope: Scope) -> Value:
         # System V AMD64 ABI 3.2.3: %rax has that address; others leave it nowhere.
         hints = (f"that address is in %ax: !({spelled(type_)} *)%ax",) if scope.machine.name == "x86_64" else ()
         raise scope.fail(span, message, *hints)
+    if scalars_of(type_):
+        raise scope.fail(span, f"{scope.function} returns {a_spelled(type_)} in registers that probes cannot read")
     return Value("$retval", (), type_)
 
 
 def symbol(expr: syntax.Symbol, scope: Scope) -> Value:
     """The memory at a kernel's symbol, with its type where DWARF tells it."""
-    if scope.is_user:  # Linux Documentation/trace/uprobetracer.rst has @ADDRESS and @+OFFSET alone
-        raise scope.fail(expr.span, "memory at a symbol can be read by probes on the kernel only")
-    if scope.symbols is not None:
-        found = scope.symbols.named(expr.name)
-        if not found:
-            hints = did_you_mean(f"@{name}" for name in nearest(expr.name, scope.symbols.variable_names()))
-            raise scope.fail(expr.span, f"this kernel has no symbol '{expr.name}'", *hints)
-        addresses = {symbol.address for symbol in found}
-        if len(found) > 1 and (len(addresses) > 1 or 0 in addresses):
-            known = [f"@{symbol.address:#x}" for symbol in found if symbol.address and scope.symbols.is_running]
-            hints = (f"name the address: {' or '.join(known[:4])}",) if known else ()
-            message = f"{len(found)} symbols have the name {expr.name}: which one is not clear"
-            raise scope.fail(expr.span, message, *hints)
+    if scope.program is not None:
+        return scope.program.variable(expr, scope)
+    check_symbol(expr.name, expr.span, scope)
     return Value(f"@{expr.name}", (expr.byte_offset,), None if expr.byte_offset else scope.types.variable(expr.name))
+
+
+def check_symbol(name: str, span: Span, scope: Scope) -> None:
+    """Raise CompileError where the kernel has no such symbol, or would not read the one that is meant."""
+    if scope.symbols is None:
+        return
+    found = scope.symbols.named(name)
+    if not found:
+        hints = did_you_mean(f"@{each}" for each in nearest(name, scope.symbols.variable_names()))
+        raise scope.fail(span, f"this kernel has no symbol '{name}'", *hints)
+    addresses = {symbol.address for symbol in found}
+    if len(found) > 1 and (len(addresses) > 1 or 0 in addresses):
+        known = [f"@{symbol.address:#x}" for symbol in found if symbol.address and scope.symbols.is_running]
+        hints = (f"name the address: {' or '.join(known[:4])}",) if known else ()
+        raise scope.fail(span, f"{len(found)} symbols have the name {name}: which one is not clear", *hints)
+    if scope.symbols.is_per_cpu(found[0]):
+        message = f"{name} is a per-CPU variable: each CPU has its own, and a probe cannot tell where"
+        raise scope.fail(span, message)
 
 
 def address(expr: syntax.Address, scope: Scope) -> Value:

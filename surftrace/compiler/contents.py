@@ -71,12 +71,14 @@ class _Contents:
         self.hidden = HiddenFields()
         self.fields: list[Field] = []
         # Of the names that all events have, those in small letters are also a function's or an event's own.
-        common = {
-            name: each for name, each in COMMON_OPERANDS.items() if name not in _SMALL or name not in scope.names()
-        }
+        common = {name: each for name, each in COMMON_OPERANDS.items() if name not in _SMALL or not self._is_own(name)}
         self.operands: dict[str, Operand] = {**common, **_KPROBE_OPERANDS[scope.kind]}
         self.diagnostics: list[Diagnostic] = []
         self.taken: set[str] = set()
+
+    def _is_own(self, name: str) -> bool:
+        """Is it a parameter, a field, or, inside of a function, a variable?"""
+        return self.scope.is_name(name) if self.scope.byte_offset else name in self.scope.names()
 
     def add(self, assignment: syntax.Assignment) -> None:
         """Resolve an argument."""
@@ -104,7 +106,8 @@ class _Contents:
             scope.source,
             scope.machine.byteorder,
             self.operands,
-            scope.names(),
+            scope.names,
+            scope.is_name,
             self._read,
             self._hide,
             scope.types.enumerator,
@@ -176,7 +179,7 @@ class _Contents:
         """What the kernel fetches for a value that a filter names, and what it may be compared with."""
         scope = self.scope
         match syntax.innermost(tree.left):
-            case syntax.Name(name) if name in self.taken and name not in scope.names():
+            case syntax.Name(name) if name in self.taken and not scope.is_name(name):
                 message = f"'{name}' is an argument of this probe: a filter compares it as it is"
                 raise scope.fail(tree.left.span, message, f"write {name} alone, or the value that it was made from")
         value = value_of(tree.left, scope)

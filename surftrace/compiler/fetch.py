@@ -16,8 +16,8 @@ class Fetch:
     """Start at `base`, then read at each offset in turn; the last read is of `type`.
 
     `base` is a register (`%di`), a kernel variable (`$retval`, `$stack1`, `$comm`), or an address (`@name`,
-    `@0xff..`), whose first offset the kernel adds before it reads. `user_reads` are the numbers of the reads that are
-    of a process's memory, where the probe is on the kernel.
+    `@0xff..`, in a program `@+0x..`), whose first offset the kernel adds before it reads. `user_reads` are the numbers
+    of the reads that are of a process's memory, where the probe is on the kernel.
     """
 
     base: str
@@ -65,6 +65,8 @@ def _render(fetch: Fetch, spec: str) -> str:
         first, *rest = byte_offsets
         if text[1].isdigit():  # the kernel adds to a symbol, not to an address
             text = f"@{int(text[1:], 16) + first:#x}"
+        elif text[1] == "+":  # nor to a place in a program's file
+            text = f"@+{int(text[1:], 16) + first:#x}"
         elif first:
             text = f"{text}{first:+{spec}}"
         byte_offsets = tuple(rest)

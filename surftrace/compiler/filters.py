@@ -31,17 +31,19 @@ class Surroundings:
     """What a filter's comparisons may use besides the probe's own fields.
 
     `operands` are the fields by name, None where an event's fields are not known; `names` are those of parameters or
-    fields of the event that may be compared besides. `read` tells what the kernel fetches for any other value, `hide`
-    gives the name of a hidden field that holds what is fetched. `enumerator` and `function` look a name up: a
-    function's is its address, or its name where the kernel's filter takes that, None where there is none of that name,
-    and a ValueError where the kernel cannot compare with it. `enumerators` are all names that `enumerator` knows.
+    fields of the event that may be compared besides, `is_name` knows variables in scope as well. `read` tells what the
+    kernel fetches for any other value, `hide` gives the name of a hidden field that holds what is fetched. `enumerator`
+    and `function` look a name up: a function's is its address, or its name where the kernel's filter takes that, None
+    where there is none of that name, and a ValueError where the kernel cannot compare with it. `enumerators` are all
+    names that `enumerator` knows.
     `unknown_text` is what a field is that a string is compared with, where the fields are not known.
     """
 
     source: Source
     byteorder: ByteOrder
     operands: Mapping[str, Operand] | None
-    names: Collection[str]
+    names: Callable[[], Collection[str]]
+    is_name: Callable[[str], bool]
     read: Callable[[syntax.Compare], tuple[Fetch, Operand]]
     hide: Callable[[Fetch, Span], str]
     enumerator: Callable[[str], tuple[int, ...]]
@@ -128,10 +130,10 @@ class _Resolver:
             return lambda: name, COMMON_OPERANDS.get(name, unknown)
         if name in operands:
             return lambda: name, operands[name]
-        if name in self.surroundings.names:
+        if self.surroundings.is_name(name):
             return self.value(tree)
         names = [*(other for other in operands if other not in COMMON_OPERANDS), "common_pid", "CPU", "COMM"]
-        names.extend(self.surroundings.names)
+        names.extend(each for each in self.surroundings.names() if each not in names)
         hints = did_you_mean(nearest(name, names)) or (f"there are {listed(names, 16)}",)
         raise self.fail(tree.left.span, f"no field '{name}' to filter on", *hints)
 

@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
+from surftrace.compiler.bases import check_symbol
 from surftrace.compiler.chain import Value
 from surftrace.compiler.scope import Scope, listed
 from surftrace.dwarf.units import Function
-from surftrace.dwarf.types import TypeReader
 from surftrace.dwarf.variables import Nowhere, Spot
 from surftrace.errors import SurftraceError
 from surftrace.kernel.code import Code
@@ -50,10 +50,11 @@ def symbol_place(code: Code, address: int) -> tuple[str, int] | None:
 
 @record
 class CodeLocals:
-    """What names mean at an instruction."""
+    """What names mean at an instruction. `is_entry`: the function has not set up its frame there."""
 
     place: Instruction
     fixed: FixedPlace = symbol_place
+    is_entry: bool = False
 
     def value(self, name: Name, scope: Scope) -> Value | None:
         """What the name means there; None where nothing is called so. CompileError for what cannot be read there."""
@@ -65,8 +66,11 @@ class CodeLocals:
         if isinstance(location, Nowhere):
             hints = ranges_hint(location.ranges, place.symbol, place.start)
             raise scope.fail(name.span, f"'{name.name}' {location.reason} at {place}".replace(" here ", " "), *hints)
+        if self.is_entry and location.base is not None:
+            hint = f"name a line or an instruction: {place.symbol}:LINE, {place.symbol}+OFFSET"
+            raise scope.fail(name.span, f"'{name.name}' has no value yet where {place.symbol} begins", hint)
         try:
-            type_ = TypeReader(scope.types.program.prog, scope.types.named).of_thing(variable.die)
+            type_ = scope.types.of_thing(variable.die)
         except SurftraceError as error:
             raise scope.fail(name.span, f"'{name.name}' has {error.message}") from None
         base, byte_offsets = self._start(location, name, scope)
@@ -81,6 +85,8 @@ class CodeLocals:
             found = self.fixed(self.place.code, location.byte_offsets[0])
             if found is None or location.is_address:
                 raise scope.fail(name.span, f"'{name.name}' is a fixed address here, which no event tells")
+            if not scope.is_user:
+                check_symbol(found[0].removeprefix("@"), name.span, scope)
             return found[0], (found[1], *location.byte_offsets[1:])
         registers = scope.machine.dwarf_registers
         if location.base >= len(registers) or registers[location.base] not in scope.machine.registers:

@@ -1,15 +1,20 @@
 """The name of a function in, the kernel's symbol for it out: renamed by the compiler, twice there, or not at all."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+from surftrace.compiler.resolved import ResolvedProbe
 from surftrace.compiler.scope import Types, listed
 from surftrace.kernel.features import Feature, Features
 from surftrace.kernel.symbols import KernelSymbol, Symbols
 from surftrace.kernel.target import Target
 from surftrace.kernel.types import KernelTypes
 from surftrace.lang.source import CompileError, Diagnostic, Source
-from surftrace.lang.syntax import FunctionTarget, PatternTarget
+from surftrace.lang.syntax import FunctionTarget, PatternTarget, Probe
 from surftrace.names import did_you_mean, nearest
+
+_Place = TypeVar("_Place")
 
 # No name of a kernel has a quarter of it: Linux include/linux/kallsyms.h, KSYM_NAME_LEN.
 MAX_PATTERN = 2048
@@ -116,3 +121,33 @@ def matches(source: Source, target: PatternTarget, on: Target) -> tuple[tuple[Ke
         message = f"'{target.pattern}' matches {len(chosen)} functions: at most {MAX_MATCHES} are traced at once"
         raise CompileError([Diagnostic(source, target.span, message)])
     return chosen, repeated
+
+
+def at_each(
+    probe: Probe,
+    name: str,
+    places: Sequence[_Place],
+    make: Callable[[_Place, str], ResolvedProbe],
+    warnings: list[Diagnostic],
+) -> list[ResolvedProbe]:
+    """A probe at each of several places of one line; those that lack what is asked for are left out, and told.
+
+    `make` gives the probe at a place under the name of its own event. CompileError where no place has all.
+    """
+    if len(places) == 1:
+        return [make(places[0], name)]
+    found: list[ResolvedProbe] = []
+    errors: list[tuple[str, CompileError]] = []
+    for place in places:
+        try:
+            found.append(make(place, f"{name}_{len(found)}"))
+        except CompileError as error:
+            errors.append((str(place), error))
+    if not found:
+        raise errors[0][1]
+    if errors:
+        left_out = listed(text for text, _ in errors)
+        message = f"{len(errors)} of {len(places)} places of this line are left out: {left_out}"
+        hint = f"the first one: {errors[0][1].diagnostics[0].message}"
+        warnings.append(Diagnostic(probe.source, probe.target.span, message, (hint,), "warning"))
+    return found

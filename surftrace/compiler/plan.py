@@ -56,13 +56,15 @@ class Step:
 class TracedEvent:
     """An event that the plan enables, as the trace names it, with the fields it prints in this order.
 
-    `fields` is empty for the kernel's own events, whose text is theirs (`is_ours` is false).
+    `fields` is empty for the kernel's own events, whose text is theirs (`is_ours` is false). `module` is the kernel's
+    module that a probe is in, if any.
     """
 
     system: str
     name: str
     fields: tuple[Field, ...]
     is_ours: bool
+    module: str = ""
 
 
 @record
@@ -109,7 +111,7 @@ def build_plan(resolved: Resolved, instance: str, byteorder: ByteOrder, has_stac
 
 def _event(probe: ResolvedProbe, group: str) -> TracedEvent:
     if probe.name:
-        return TracedEvent(group, probe.name, probe.fields, True)
+        return TracedEvent(group, probe.name, probe.fields, True, probe.module)
     system, _, name = probe.place.partition("/")
     return TracedEvent(system, name, (), False)
 

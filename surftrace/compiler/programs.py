@@ -1,24 +1,23 @@
 """A probe on a function of a program or a library in, the place in its file and what may be read there out."""
 
-import re
-from collections.abc import Callable, Iterable
-
-import drgn
-
-from surftrace.btf.program import BtfProgram
 from surftrace.compiler.contents import resolve_contents
+from surftrace.compiler.locals import Instruction
+from surftrace.compiler.places import at_each
+from surftrace.compiler.programcode import ProgramCode
+from surftrace.compiler.programtypes import ProgramTypes
 from surftrace.compiler.resolved import ResolvedProbe
 from surftrace.compiler.scope import Scope
+from surftrace.dwarf.units import Function
+from surftrace.errors import SurftraceError
+from surftrace.kernel.code import Code, CodePlace, open_code
 from surftrace.kernel.elf import ObjectError
-from surftrace.kernel.formats import EventField
 from surftrace.kernel.machine import Machine
-from surftrace.kernel.objects import PLACES, Places, UserFunction, find_function, find_object
+from surftrace.kernel.objects import PLACES, Places, find_object
 from surftrace.kernel.symbols import Symbols
 from surftrace.kernel.target import Target
-from surftrace.kernel.types import KernelTypes, Type, TypeInfoError
+from surftrace.kernel.userfunctions import UserFunction, dwarf_of, find_function, function_at
 from surftrace.lang.source import CompileError, Diagnostic, Span
-from surftrace.lang.syntax import Kind, Probe, UserTarget
-from surftrace.record import record
+from surftrace.lang.syntax import Kind, LineTarget, Probe, UserTarget
 
 # Bytes that every instruction starts at a multiple of: others have to be known to begin one.
 _INSTRUCTION_SIZES = {"aarch64": 4, "ppc64le": 4, "loongarch64": 4, "riscv64": 2, "s390x": 2}
@@ -33,36 +32,127 @@ def resolve_program(
     has_guards: bool,
     warnings: list[Diagnostic],
     places: Places = PLACES,
-) -> ResolvedProbe:
-    """The probe on a function of a program or a library. `name` is that of its own event. Raises CompileError."""
+) -> list[ResolvedProbe]:
+    """The probe on a function of a program or a library; on a line of its source, one for each place of it.
+
+    `name` is that of its own event. Raises CompileError.
+    """
     machine = target.machine
     span = Span(user.span.start, user.span.start + len(user.object))
     try:
         path = find_object(user.object, machine, places)
         span = user.span
+        resolver = _Resolver(probe, user, path, target, has_guards, warnings, places)
+        if user.line is not None:
+            return resolver.line(user.line, name)
         function = find_function(path, user.name, machine, places)
+        resolver.warn(*([function.note] if function.note else []), *_check_offset(probe, user, function, machine))
+        return [resolver.at(function, user.byte_offset, name)]
     except ObjectError as error:
         raise CompileError([Diagnostic(probe.source, span, error.message, error.hints)]) from None
     except OSError as error:  # no file can have a name that long
         message = f"cannot read {user.object}: {error.strerror}"
         raise CompileError([Diagnostic(probe.source, span, message)]) from None
-    notes = [function.note] if function.note else []
-    notes.extend(_check_offset(probe, user, function, machine))
-    warnings.extend(Diagnostic(probe.source, user.span, note, (), "warning") for note in notes)
-    scope = Scope(
-        probe.source,
-        probe.kind,
-        user.name,
-        user.byte_offset,
-        machine,
-        _UserTypes(machine, target.types),
-        Symbols(b""),  # none of the kernel's means anything here
-        None,
-        target.kernel.features,
-    )
-    fields, condition = resolve_contents(probe, scope, has_guards, warnings)
-    place = f"{path}:{function.file_offset + user.byte_offset:#x}"
-    return ResolvedProbe(probe, name, place, fields, condition, scope)
+
+
+class _Resolver:
+    """One probe, and the program at `path` that it is on."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        user: UserTarget,
+        path: str,
+        target: Target,
+        has_guards: bool,
+        warnings: list[Diagnostic],
+        places: Places,
+    ) -> None:
+        self.probe = probe
+        self.user = user
+        self.path = path
+        self.target = target
+        self.has_guards = has_guards
+        self.warnings = warnings
+        self.places = places
+
+    def warn(self, *messages: str, hints: tuple[str, ...] = ()) -> None:
+        """Note warnings about the probe's target."""
+        for message in messages:
+            self.warnings.append(Diagnostic(self.probe.source, self.user.span, message, hints, "warning"))
+
+    def line(self, line: int, name: str) -> list[ResolvedProbe]:
+        """A probe at each place where the code of a line begins."""
+        source, span = self.probe.source, self.user.span
+        if self.probe.kind is Kind.USER_RETURN:
+            hint = f"name it: R {self.user.object}:FUNCTION"
+            raise CompileError([Diagnostic(source, span, "a return probe watches a whole function", (hint,))])
+        from surftrace.compiler.lines import is_source_file, places_in_code  # most probes need no lines
+
+        code = self.code()
+        if code is None:
+            hint = "compile it with -g, or install its debug symbols"
+            raise CompileError([Diagnostic(source, span, f"lines need DWARF, and {self.path} has none", (hint,))])
+        named = self.user.name
+        if not is_source_file(named):
+            named = find_function(self.path, named, self.target.machine, self.places).name
+        found = places_in_code(source, LineTarget(named, line, span), code)
+        return at_each(self.probe, name, found, self.at_place, self.warnings)
+
+    def code(self) -> Code | None:
+        """The program's code as its DWARF tells of it; None where it has none."""
+        path = dwarf_of(self.path, self.target.machine, self.places)
+        return open_code(path, self.target.machine, program=self.path) if path is not None else None
+
+    def at_place(self, place: CodePlace, name: str) -> ResolvedProbe:
+        """A probe where the code of a line begins."""
+        function = function_at(self.path, place.symbol, place.start, self.target.machine)
+        return self.at(function, place.byte_offset, name)
+
+    def at(self, function: UserFunction, byte_offset: int, name: str) -> ResolvedProbe:
+        """A probe at a place in a function."""
+        scope = self.scope(function, byte_offset)
+        fields, condition = resolve_contents(self.probe, scope, self.has_guards, self.warnings)
+        place = f"{self.path}:{function.file_offset + byte_offset:#x}"
+        return ResolvedProbe(self.probe, name, place, fields, condition, scope)
+
+    def scope(self, function: UserFunction, byte_offset: int) -> Scope:
+        """What the probe's expressions may name."""
+        machine = self.target.machine
+        code, described = self.described(function)
+        dwarf_path = code.file.path if code is not None else None
+        types = ProgramTypes(machine, self.target.types, dwarf_path, described)
+        prototype = None
+        try:
+            prototype = types.prototype()
+        except SurftraceError as error:
+            self.warn(f"the parameters of {function.name} are not known: {error.message}", hints=error.hints)
+        place = None
+        if code is not None and described is not None:
+            place = Instruction(code, described, function.name, function.address, byte_offset)
+        program = ProgramCode(function, machine, self.places, prototype, place)
+        return Scope(
+            self.probe.source,
+            self.probe.kind,
+            function.name,
+            byte_offset,
+            machine,
+            types,
+            Symbols(b""),  # none of the kernel's means anything here
+            prototype.type if prototype is not None else None,
+            self.target.kernel.features,
+            locals=program.locals,
+            program=program,
+        )
+
+    def described(self, function: UserFunction) -> tuple[Code | None, Function | None]:
+        """The program's code and the function in it, as far as DWARF tells; damaged DWARF is as none, and told."""
+        try:
+            code = self.code()
+            return code, code.function_at(function.address) if code is not None else None
+        except SurftraceError as error:  # most of what can be asked needs none of it
+            self.warn(error.message, hints=error.hints)
+            return None, None
 
 
 def _check_offset(probe: Probe, user: UserTarget, function: UserFunction, machine: Machine) -> list[str]:
@@ -84,67 +174,3 @@ def _check_offset(probe: Probe, user: UserTarget, function: UserFunction, machin
     if _INSTRUCTION_SIZES.get(machine.name) == _FIXED_SIZE:
         return []
     return [f"the program breaks unless an instruction begins at {function.name}+{offset:#x}: objdump -d shows where"]
-
-
-@record
-class _UserTypes:
-    """C's own types, which need no kernel; the kernel's, which are read once one of them is asked for."""
-
-    machine: Machine
-    kernel_types: Callable[[], KernelTypes]
-
-    @property
-    def program(self) -> BtfProgram:
-        """The kernel's types as a program."""
-        return self.kernel_types().program
-
-    def origin(self) -> str:
-        """C's own types, and the kernel's."""
-        return "C and the kernel"
-
-    def function(self, name: str) -> Type | None:
-        """None: the kernel's functions mean nothing here."""
-        return None
-
-    def variable(self, name: str) -> Type | None:
-        """None: probes on programs do not read the kernel's."""
-        return None
-
-    def defined(self, type_: Type) -> Type:
-        """The type as it is."""
-        return type_
-
-    def named(self, text: str) -> Type:
-        """The type of a C type name; TypeInfoError where neither C nor the kernel has it.
-
-        All that is read is a process's memory: `__user` says nothing, and guards look at such pointers too.
-        """
-        text = re.sub(r"\b__user\b", "", text)
-        try:
-            return self._own().named(text)
-        except TypeInfoError:
-            return self.kernel_types().named(text)
-
-    def enumerator(self, name: str) -> tuple[int, ...]:
-        """The values of the kernel's enumerators of this name; none also where its types are not known."""
-        try:
-            return self.kernel_types().enumerator(name)
-        except TypeInfoError:
-            return ()
-
-    def enumerators(self) -> Iterable[str]:
-        """The names of the kernel's enumerators; none where its types are not known."""
-        try:
-            return self.kernel_types().enumerators()
-        except TypeInfoError:
-            return ()
-
-    def of_event_field(self, field: EventField) -> Type:
-        """The type of a trace event's field."""
-        return self.kernel_types().of_event_field(field)
-
-    def _own(self) -> KernelTypes:
-        flags = drgn.PlatformFlags.IS_64_BIT
-        if self.machine.byteorder == "little":
-            flags |= drgn.PlatformFlags.IS_LITTLE_ENDIAN
-        return KernelTypes(BtfProgram(drgn.Program(drgn.Platform(drgn.Architecture.UNKNOWN, flags))))

@@ -30,6 +30,7 @@ from surftrace.record import record
 _LETTERS = {Format.SIGNED: "s", Format.UNSIGNED: "u", Format.HEXADECIMAL: "x"}
 _KERNEL_TYPE = re.compile(r"(?:([usx])(8|16|32|64)|(char|u?string|symbol)|(b)(\d+)@(\d+)/(8|16|32|64))(?:\[(\d+)\])?")
 
+_FLOATING_POINT = "a floating-point number"
 _NEEDED = {"symbol": Feature.SYMBOL, "char": Feature.CHAR, "ustring": Feature.USTRING}
 
 
@@ -69,7 +70,20 @@ def read_plainly(value: Value, letter: Format | None, expr: syntax.Expr, scope: 
         return _array(value, bare, letter, expr, scope)
     if bare.kind in (TypeKind.INT, TypeKind.BOOL, TypeKind.ENUM, TypeKind.POINTER):
         return _scalar(value, bare, letter, expr, scope)
+    if bare.kind == TypeKind.FLOAT and size_of(bare) in (4, 8):
+        return _floating_point(value, size_of(bare) or 0, letter, expr, scope)
     raise _no_scalar(type_, expr, scope)
+
+
+def _floating_point(value: Value, size: int, letter: Format | None, expr: syntax.Expr, scope: Scope) -> Reading:
+    """The kernel knows no such numbers: it fetches the bits."""
+    if letter is Format.HEXADECIMAL:
+        return Reading(value.fetch(f"x{size * 8}"), Opaque(_FLOATING_POINT))
+    if letter is not None:
+        raise scope.fail(
+            expr.span, f"a floating-point number has a sign and a fraction: X shows its bits, {letter.value} nothing"
+        )
+    return Reading(value.fetch(f"u{size * 8}"), Opaque(_FLOATING_POINT), letter="f")
 
 
 def read_as(value: Value, kernel_type: syntax.FetchType, expr: syntax.Expr, scope: Scope) -> Reading:
@@ -246,8 +260,9 @@ def _array(value: Value, bare: Type, letter: Format | None, expr: syntax.Expr, s
         return Reading(value.fetch("string"), Text())
     element = underlying(sole_scalar(bare.type))
     size = size_of(element)
+    is_float = element.kind == TypeKind.FLOAT and size in (4, 8)
     is_scalar = element.kind in (TypeKind.INT, TypeKind.BOOL, TypeKind.ENUM, TypeKind.POINTER) and size in (1, 2, 4, 8)
-    if not bare.length or bare.length > MAX_ARRAY or not is_scalar:
+    if not bare.length or bare.length > MAX_ARRAY or not (is_scalar or is_float):
         raise _no_scalar(bare, expr, scope)
     check_array(value, bare.length, expr.span, scope)
     if element.kind == TypeKind.POINTER and is_char(element.type) and letter is None:
@@ -256,7 +271,7 @@ def _array(value: Value, bare: Type, letter: Format | None, expr: syntax.Expr, s
     names = enumerators_of(element) if element.kind == TypeKind.ENUM and letter is None else ()
     shown = _LETTERS[letter] if letter is not None else _shown(element)
     fetch = value.fetch(f"{shown}{(size or 0) * 8}[{bare.length}]")
-    return Reading(fetch, Opaque("an array"), enumerators=names)
+    return Reading(fetch, Opaque("an array"), letter="f" if is_float and letter is None else "", enumerators=names)
 
 
 def check_array(value: Value, count: int, span: Span, scope: Scope) -> None:

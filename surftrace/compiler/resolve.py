@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from surftrace.btf import BtfError
 from surftrace.compiler.contents import resolve_contents
 from surftrace.compiler.events import repeated_events, resolve_event
-from surftrace.compiler.places import find_symbol, matches, unknown_function
+from surftrace.compiler.places import at_each, find_symbol, matches, unknown_function
 from surftrace.compiler.resolved import Resolved, ResolvedProbe
 from surftrace.compiler.scope import Locals, Scope, collect, listed
 from surftrace.dwarf.debuginfo import is_damage
@@ -26,6 +27,9 @@ from surftrace.lang.syntax import (
     Probe,
     UserTarget,
 )
+
+if TYPE_CHECKING:
+    from surftrace.kernel.code import CodePlace
 
 # No function of any kernel comes near.
 MAX_FUNCTION_SIZE = 1 << 31
@@ -81,7 +85,7 @@ class _Resolver:
             case UserTarget() as user:
                 from surftrace.compiler.programs import resolve_program  # probes on the kernel do without
 
-                return [resolve_program(self.probe, user, self.name, self.target, self.has_guards, self.warnings)]
+                return resolve_program(self.probe, user, self.name, self.target, self.has_guards, self.warnings)
 
     def fail(self, message: str, *hints: str) -> CompileError:
         """The error about the probe's target."""
@@ -92,22 +96,33 @@ class _Resolver:
         if function.byte_offset >= MAX_FUNCTION_SIZE:
             raise self.fail("no function is that long")
         symbols = self.target.kernel.symbols()
-        symbol = KernelSymbol(function.name, function.module, True)
         if symbols is not None:
             symbol, notes = find_symbol(self.probe.source, function, symbols)
             self.warnings.extend(notes)
+        else:
+            symbol = KernelSymbol(function.name, function.module or self.given_module(function.name), True)
         types = self.target.types(symbol.module)
         if symbols is None and types.function(_plain(symbol.name)) is None:
             self.warnings.append(unknown_function(self.probe.source, function, types))
         if self.probe.kind is Kind.RETURN and function.byte_offset:
             hint = f"write r {function.name}, or p {function.name}+{function.byte_offset:#x}"
             raise self.fail("a return probe watches a whole function, not a place inside it", hint)
-        # The module is named where the user named it: the kernel finds other functions by their name alone.
-        return self.at(symbol, function.byte_offset, f"{function.module}:" if function.module else "")
+        return self.at(symbol, function.byte_offset)
 
-    def at(self, symbol: KernelSymbol, byte_offset: int, module: str = "") -> ResolvedProbe:
+    def given_module(self, name: str) -> str:
+        """The module with that function among those whose files were given, where only files tell of the kernel."""
+        if not self.target.kernel.modules():
+            return ""
+        from surftrace.compiler.lines import module_with  # most probes need no DWARF
+
+        return module_with(name, self.target)
+
+    def at(self, symbol: KernelSymbol, byte_offset: int) -> ResolvedProbe:
         """A probe on a symbol that is there."""
         plain_name = _plain(symbol.name)
+        # Linux kernel/trace/trace_kprobe.c, trace_kprobe_module_callback: what names its module lives on when that is
+        # loaded again.
+        module = f"{symbol.module}:" if symbol.module else ""
         place = f"{module}{symbol.name}" + (f"+{byte_offset:#x}" if byte_offset else "")
         return self.resolved(place, self.scope(plain_name, byte_offset, symbol.module, symbol.name))
 
@@ -118,25 +133,11 @@ class _Resolver:
         from surftrace.compiler.lines import places_of_line  # most probes need no lines
 
         places = places_of_line(self.probe.source, line, self.target)
-        if len(places) == 1:
-            return [self.at(KernelSymbol(places[0].symbol, "", True), places[0].byte_offset)]
-        found: list[ResolvedProbe] = []
-        errors: list[tuple[str, CompileError]] = []
-        for place in places:
-            try:
-                probe = self.at(KernelSymbol(place.symbol, "", True), place.byte_offset)
-            except CompileError as error:
-                errors.append((str(place), error))
-            else:
-                found.append(replace(probe, name=f"{self.name}_{len(found)}"))
-        if not found:
-            raise errors[0][1]
-        if errors:
-            left_out = listed(name for name, _ in errors)
-            message = f"{len(errors)} of {len(places)} places of this line are left out: {left_out}"
-            hint = f"the first one: {errors[0][1].diagnostics[0].message}"
-            self.warnings.append(Diagnostic(self.probe.source, self.probe.target.span, message, (hint,), "warning"))
-        return found
+
+        def at_place(place: "CodePlace", name: str) -> ResolvedProbe:
+            return replace(self.at(KernelSymbol(place.symbol, place.module, True), place.byte_offset), name=name)
+
+        return at_each(self.probe, self.name, places, at_place, self.warnings)
 
     def address(self, address: AddressTarget) -> ResolvedProbe:
         """A probe on an address: which function it is in, and whether at its start, is not looked up."""
@@ -156,7 +157,7 @@ class _Resolver:
         outer, self.warnings = self.warnings, notes
         for symbol in symbols:
             try:
-                probe = self.at(symbol, 0, f"{symbol.module}:" if symbol.module else "")
+                probe = self.at(symbol, 0)
             except CompileError as error:
                 errors[symbol.name] = error
             else:
@@ -175,14 +176,14 @@ class _Resolver:
             self.warnings.append(Diagnostic(self.probe.source, span, message, (f"the first one: {reason}",), "warning"))
         return found
 
-    def locals(self, types: KernelTypes, symbol: str, byte_offset: int) -> Locals | None:
+    def locals(self, types: KernelTypes, symbol: str, byte_offset: int, module: str) -> Locals | None:
         """The variables at the place, where DWARF tells of them."""
         if types.debug is None or not types.debug.look() or self.probe.kind is not Kind.ENTRY:
             return None
         from surftrace.compiler.lines import instruction_at  # most probes name parameters alone
         from surftrace.compiler.locals import CodeLocals
 
-        place = instruction_at(symbol, byte_offset, types, self.target.machine)
+        place = instruction_at(symbol, byte_offset, types, self.target.machine, module)
         return CodeLocals(place) if place is not None else None
 
     def scope(self, function: str, byte_offset: int, module: str, symbol: str = "") -> Scope:
@@ -199,7 +200,7 @@ class _Resolver:
             kernel.symbols(),
             types.function(function),
             kernel.features,
-            locals=(lambda: self.locals(types, symbol, byte_offset)) if symbol and not module else lambda: None,
+            locals=(lambda: self.locals(types, symbol, byte_offset, module)) if symbol else lambda: None,
         )
 
     def resolved(self, place: str, scope: Scope) -> ResolvedProbe:

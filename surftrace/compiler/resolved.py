@@ -108,6 +108,11 @@ class ResolvedProbe:
         return self.probe.kind
 
     @property
+    def module(self) -> str:
+        """The kernel's module that it is in; empty for what is in none."""
+        return self.place.rpartition(":")[0] if self.kind in (Kind.ENTRY, Kind.RETURN) else ""
+
+    @property
     def source(self) -> Source:
         """The text it was written in."""
         return self.probe.source

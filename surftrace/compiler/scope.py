@@ -1,7 +1,8 @@
 """What the expressions of one probe may name: the traced function, its parameters, the types around it."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from surftrace.btf.program import BtfProgram
 from surftrace.compiler.chain import Value
@@ -15,13 +16,18 @@ from surftrace.kernel.types import (
     TypeInfoError,
     alignment_of,
     is_aggregate,
+    is_x87,
     parameter_names,
+    scalars_of,
     size_of,
 )
 from surftrace.lang import syntax
 from surftrace.lang.source import CompileError, Diagnostic, Source, Span
 from surftrace.lang.syntax import Kind
 from surftrace.record import record
+
+if TYPE_CHECKING:
+    from elftools.dwarf.die import DIE
 
 
 class Types(Protocol):
@@ -64,6 +70,10 @@ class Types(Protocol):
         """The type of a trace event's field."""
         ...
 
+    def of_thing(self, die: "DIE") -> Type:
+        """The type of a variable that DWARF describes; SurftraceError where it has none that is known."""
+        ...
+
 
 class Locals(Protocol):
     """The variables in scope at the probe's place, where that is known."""
@@ -74,6 +84,23 @@ class Locals(Protocol):
 
     def names(self) -> list[str]:
         """All of them."""
+        ...
+
+
+class Program(Protocol):
+    """What is known of a program's code and memory, where a program is probed."""
+
+    @property
+    def is_result_by_reference(self) -> bool:
+        """Is the result at an address that the caller passes, whatever its size?"""
+        ...
+
+    def places(self, by_convention: Sequence[Place]) -> list[Place]:
+        """Where each parameter is at the function's entry, `by_convention` where nothing says otherwise."""
+        ...
+
+    def variable(self, symbol: syntax.Symbol, scope: "Scope") -> Value:
+        """The memory of a variable of the program's. CompileError where it has none of that name."""
         ...
 
 
@@ -92,6 +119,7 @@ class Scope:
     features: Callable[[], Features]
     event_fields: Mapping[str, EventField] | None = None
     locals: Callable[[], Locals | None] = lambda: None
+    program: Program | None = None
 
     def fail(self, span: Span, message: str, *hints: str) -> CompileError:
         """The error to raise about that part of the probe."""
@@ -126,6 +154,10 @@ class Scope:
         """What a bare name may be: a parameter, or a field of the event."""
         return list(self.event_fields or ()) or [name for name in self.parameters() if name]
 
+    def is_name(self, name: str) -> bool:
+        """May this be a bare name: a parameter, a field of the event, or a variable in scope at the place?"""
+        return name in self.names() or ((known := self.locals()) is not None and name in known.names())
+
     @property
     def is_user(self) -> bool:
         """Is a program or a library probed, whose memory a process's is?"""
@@ -137,14 +169,21 @@ class Scope:
 
     def has_result_in_memory(self) -> bool:
         """Does the function give its result at an address of its caller's, not in registers?"""
-        return self.prototype is not None and is_returned_in_memory(_parameter_type(self.prototype.type), self.machine)
+        result = self._result()
+        return result is not None and is_returned_in_memory(result, self.machine)
+
+    def _result(self) -> ParameterType | None:
+        if self.prototype is None:
+            return None
+        result = _parameter_type(self.prototype.type)
+        return replace(result, is_by_reference=self.program is not None and self.program.is_result_by_reference)
 
     def places(self) -> list[Place]:
         """Where each parameter is at the function's entry."""
         assert self.prototype is not None
-        types = [parameter.type for parameter in self.prototype.parameters]
-        result = _parameter_type(self.prototype.type)
-        return place_parameters(self.machine, [_parameter_type(type_) for type_ in types], result)
+        types = [_parameter_type(parameter.type) for parameter in self.prototype.parameters]
+        places = place_parameters(self.machine, types, self._result())
+        return self.program.places(places) if self.program is not None else places
 
 
 def collect(error: CompileError, diagnostics: list[Diagnostic]) -> None:
@@ -160,4 +199,6 @@ def listed(names: Iterable[str], limit: int = 8) -> str:
 
 def _parameter_type(type_: Type) -> ParameterType:
     size = size_of(type_)
-    return ParameterType(WORD if size is None else size, is_aggregate(type_), alignment_of(type_))
+    scalars = scalars_of(type_)
+    has_x87 = bool(scalars) and is_x87(type_)
+    return ParameterType(WORD if size is None else size, is_aggregate(type_), alignment_of(type_), scalars, has_x87)

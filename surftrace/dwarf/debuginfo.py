@@ -3,22 +3,22 @@
 drgn reads the files lazily: a kernel's vmlinux of 600 MB gives its first type after half a second.
 """
 
-import os
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeVar
 
 import drgn
 
-from surftrace.errors import SurftraceError
+from surftrace.dwarf.common import common_file
+from surftrace.dwarf.errors import DwarfError
+from surftrace.dwarf.packed import content_of, view_of
 from surftrace.record import record
 
-_MAGIC = b"\x7fELF"
-_HEAD_SIZE = 64
 _IS_64_BIT, _LITTLE = 2, 1
 _ET_REL = 1
 _NOTES = (".note.gnu.build-id", ".notes")
+_MODULE_FACTS = ".modinfo"
+_MODULE_NAME = re.compile(rb"\0name=([^\0]+)")
 _BUILD_ID = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
 _BUILD_ID_BIG = re.compile(rb"\0\0\0\x04\0\0\0\x14\0\0\0\x03GNU\0(.{20})", re.DOTALL)
 _DWARF = "dwarf"
@@ -26,10 +26,6 @@ _PT_LOAD, _PROGRAM_HEADER_SIZE = 1, 56
 
 
 _T = TypeVar("_T")
-
-
-class DwarfError(SurftraceError):
-    """A file with DWARF cannot be used."""
 
 
 @record
@@ -122,24 +118,26 @@ def is_damage(error: Exception) -> bool:
 
 def platform_of(path: str) -> drgn.Platform:
     """The word size and the byte order of an ELF file. DwarfError for what is none."""
-    head = _head(path)
+    data = content_of(path).data
     flags = drgn.PlatformFlags(0)
-    if head[4] == _IS_64_BIT:
+    if data[4] == _IS_64_BIT:
         flags |= drgn.PlatformFlags.IS_64_BIT
-    if head[5] == _LITTLE:
+    if data[5] == _LITTLE:
         flags |= drgn.PlatformFlags.IS_LITTLE_ENDIAN
     return drgn.Platform(drgn.Architecture.UNKNOWN, flags)
 
 
 def add_debug_file(prog: drgn.Program, file: DebugFile) -> None:
     """Put a file into a program, its addresses as they are in the file. DwarfError where it has no DWARF."""
-    start = _first_address(file.path)
+    start = _first_address(content_of(file.path).data)
     module = prog.extra_module(file.path, create=True)
     if start is not None:
         module.address_range = (start, (1 << 64) - 1)
     try:
-        module.try_file(file.path, force=True)
-    except MemoryError:
+        module.try_file(content_of(file.path).path, force=True)
+        if module.debug_file_status is drgn.ModuleFileStatus.WANT_SUPPLEMENTARY:
+            module.try_file(common_file(file.path) or "")
+    except (DwarfError, MemoryError):
         raise
     except Exception as error:  # a damaged file makes drgn raise what its libraries say
         raise DwarfError(f"cannot read {file.path}: {error}") from None
@@ -158,59 +156,64 @@ def build_id_of_notes(notes: bytes) -> str:
 
 def build_id_of_file(path: str) -> str:
     """The build id of an ELF file; empty where it has none. DwarfError for a file that cannot be read."""
-    return _build_id_and_sections(path)[0]
+    return _build_id(_small_sections(path))
 
 
 def is_dwarf_of(path: str, build_id: str) -> bool:
     """Is this a file with the DWARF of that build? Not where it is damaged or cannot be read."""
     try:
-        of_file, sections = _build_id_and_sections(path)
+        sections = _small_sections(path)
     except DwarfError:
         return False
-    return of_file == build_id and ".debug_info" in sections
+    return ".debug_info" in sections and _build_id(sections) == build_id
 
 
-def _build_id_and_sections(path: str) -> tuple[str, set[str]]:
+def has_dwarf(path: str) -> bool:
+    """Has this ELF file DWARF? DwarfError for a file that cannot be read."""
+    return ".debug_info" in _small_sections(path)
+
+
+def module_name(path: str) -> str:
+    """The name of the kernel module in a file, which need not be that of the file. DwarfError where it is no module.
+
+    Linux scripts/mod/modpost.c writes it; a file with debug information alone has it in its own name.
+    """
+    data = content_of(path).data
+    if int.from_bytes(data[16:18], _byteorder(data)) != _ET_REL:
+        raise DwarfError(f"{path} is no kernel module: those are object files")
+    if name := _MODULE_NAME.search(b"\0" + _small_sections(path).get(_MODULE_FACTS, b"")):
+        return name[1].decode(errors="replace")
+    return path.rpartition("/")[2].partition(".")[0].replace("-", "_")
+
+
+def _build_id(sections: Mapping[str, bytes]) -> str:
+    return next(filter(None, (build_id_of_notes(sections.get(name, b"")) for name in _NOTES)), "")
+
+
+def _small_sections(path: str) -> dict[str, bytes]:
+    """The file's sections by name, with the content of those few that tell what file it is."""
     from elftools.elf.elffile import ELFFile
 
-    _head(path)
+    data = content_of(path).data
     try:
-        with Path(path).open("rb") as file:
-            sections = {section.name: section for section in ELFFile(file).iter_sections()}
-            found = (build_id_of_notes(sections[name].data()) for name in _NOTES if name in sections)
-            return next(filter(None, found), ""), set(sections)
+        sections = list(ELFFile(view_of(data)).iter_sections())
+        return {each.name: each.data() if each.name in (*_NOTES, _MODULE_FACTS) else b"" for each in sections}
     except Exception as error:  # a damaged ELF makes pyelftools raise nearly anything
         raise DwarfError(f"{path} is a damaged ELF file: {error}") from None
 
 
-def _head(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(_HEAD_SIZE)
-    except OSError as error:
-        raise DwarfError(f"cannot read {path}: {error.strerror}") from None
-    if len(head) < _HEAD_SIZE or not head.startswith(_MAGIC):
-        raise DwarfError(f"{path} is no ELF file")
-    return head
-
-
-def _first_address(path: str) -> int | None:
+def _first_address(data: memoryview) -> int | None:
     """Where the first segment lies; None for an object file, whose sections have no addresses yet."""
-    head = _head(path)
-    byteorder: Literal["little", "big"] = "little" if head[5] == _LITTLE else "big"
 
-    def number(data: bytes, at: int, size: int) -> int:
-        return int.from_bytes(data[at : at + size], byteorder)
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(data[at : at + size], _byteorder(data))
 
-    if head[4] != _IS_64_BIT or number(head, 16, 2) == _ET_REL:
+    if data[4] != _IS_64_BIT or number(16, 2) == _ET_REL:
         return None
-    with Path(path).open("rb") as file:
-        headers = _program_headers(file, number(head, 32, 8), number(head, 56, 2))
-    return next((number(each, 16, 8) for each in headers if number(each, 0, 4) == _PT_LOAD), None)
+    start = number(32, 8)
+    headers = range(start, start + number(56, 2) * _PROGRAM_HEADER_SIZE, _PROGRAM_HEADER_SIZE)
+    return next((number(at + 16, 8) for at in headers if number(at, 4) == _PT_LOAD), None)
 
 
-def _program_headers(file: BinaryIO, offset: int, count: int) -> list[bytes]:
-    if offset + count * _PROGRAM_HEADER_SIZE > os.fstat(file.fileno()).st_size:
-        return []
-    file.seek(offset)
-    return [file.read(_PROGRAM_HEADER_SIZE) for _ in range(count)]
+def _byteorder(data: memoryview) -> Literal["little", "big"]:
+    return "little" if data[5] == _LITTLE else "big"

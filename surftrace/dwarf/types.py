@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import drgn
 
-from surftrace.dwarf.debuginfo import DwarfError
+from surftrace.dwarf.errors import DwarfError
 from surftrace.dwarf.units import declaration_of, name_of, number_of
 from surftrace.record import record
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 Named: TypeAlias = Callable[[str], drgn.Type]
 
 _MAX_DEPTH = 64
-_POINTER_SIZE = 8
 _KEYWORDS = {
     "DW_TAG_structure_type": "struct ",
     "DW_TAG_class_type": "class ",
@@ -120,7 +119,9 @@ class TypeReader:
             case "DW_TAG_array_type":
                 return self._array(die, depth)
             case "DW_TAG_subroutine_type":
-                return prog.function_type(self._of(_target(die), depth), tuple(self._parameters(die)), _is_variadic(die))
+                return prog.function_type(
+                    self._of(_target(die), depth), tuple(self._parameters(die)), _is_variadic(die)
+                )
             case "DW_TAG_unspecified_type":
                 return prog.void_type()
             case _:
@@ -218,17 +219,22 @@ def qualified_name(die: "DIE") -> str:
 def find_type(unit: "DIE", name: str, keywords: tuple[str, ...]) -> "DIE | None":
     """The definition of that name in a unit, of a tag whose C keyword is one of `keywords`: `struct `, or empty."""
     tags = {tag for tag, keyword in _KEYWORDS.items() if keyword in keywords}
-    return next(_types(unit, name.split("::"), tags, 0), None)
+    return next(_definitions(unit, name.split("::"), tags), None)
 
 
-def _types(around: "DIE", names: list[str], tags: set[str], depth: int) -> "Iterator[DIE]":
+def find_variable(unit: "DIE", name: str) -> "DIE | None":
+    """The variable of that name in a unit, outside of its functions."""
+    return next(_definitions(unit, name.split("::"), {"DW_TAG_variable"}), None)
+
+
+def _definitions(around: "DIE", names: list[str], tags: set[str]) -> "Iterator[DIE]":
+    first, *rest = names
     for die in around.iter_children():
-        if depth + 1 == len(names):
-            is_found = die.tag in tags and "DW_AT_declaration" not in die.attributes
-            if is_found and name_of(die) == names[-1]:
+        if not rest:
+            if die.tag in tags and "DW_AT_declaration" not in die.attributes and name_of(die) == first:
                 yield die
-        elif die.tag in _SPACES and name_of(die) == names[depth]:
-            yield from _types(die, names, tags, depth + 1)
+        elif die.tag in _SPACES and name_of(die) == first:
+            yield from _definitions(die, rest, tags)
 
 
 def _target(die: "DIE") -> "DIE | None":

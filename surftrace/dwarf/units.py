@@ -4,18 +4,19 @@ drgn tells types; lines and the places of variables it keeps to itself. pyelftoo
 that is mapped, not read: of a kernel's 150 MB only the unit that is asked for is ever looked at.
 """
 
-import io
-import mmap
+import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from struct import Struct
-from typing import IO, TYPE_CHECKING, TypeVar, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
-from surftrace.dwarf.debuginfo import DwarfError
+from surftrace.dwarf.common import common_file
+from surftrace.dwarf.errors import DwarfError
+from surftrace.dwarf.frames import frame_rule
+from surftrace.dwarf.linking import linked
+from surftrace.dwarf.packed import content_of, view_of
 from surftrace.record import record
 
 if TYPE_CHECKING:
-    from elftools.dwarf.callframe import ZERO, CFIEntry
     from elftools.dwarf.compileunit import CompileUnit
     from elftools.dwarf.die import DIE
     from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DWARFInfo
@@ -47,31 +48,11 @@ _SECTIONS = {
     "debug_types_sec": ".debug_types",
 }
 _COMPRESSED = 0x800
-_IS_COMMON = 0xFFFFFFFF  # a CIE in .debug_frame
+_IS_WIDE = 0xFFFFFFFF  # a length of 64 bits follows: DWARF 5, 7.4
+# A unit's header and the names in its first entry: of the compiler, of the source file, of the folder.
+_UNIT_HEAD = 512
+_MAX_NAMESPACES = 64
 _MAX_ORIGINS = 8  # they may be chained: a damaged file's go round
-
-
-class _View(io.RawIOBase):
-    """A part of a mapped file as a stream, which is what pyelftools parses."""
-
-    def __init__(self, data: memoryview) -> None:
-        super().__init__()
-        self._data = data
-        self._at = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        end = len(self._data) if size is None or size < 0 else self._at + size
-        part = bytes(self._data[self._at : end])
-        self._at += len(part)
-        return part
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
 
 
 @record
@@ -95,27 +76,35 @@ class Function:
     line: int
     die: "DIE"
 
+    @property
+    def is_external(self) -> bool:
+        """May code of other units call it by its name?"""
+        return bool(number_of(self.die, "DW_AT_external"))
+
     def holds(self, address: int) -> bool:
         """Is this address in its code?"""
         return any(low <= address < high for low, high in self.ranges)
 
 
 class DwarfFile:
-    """One file. Every method may raise DwarfError: for damage, or for what was compiled without -g."""
+    """One file; `data` has a module's as if it were linked.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.info = self._opened()
+    `code_path` is the file with the code, where that is another: its frames are described there. Every method may
+    raise DwarfError: for damage, or for what was compiled without -g.
+    """
 
-    def _opened(self) -> "DWARFInfo":
+    def __init__(self, path: str, code_path: str = "") -> None:
         from elftools.elf.elffile import ELFFile
 
-        try:
-            file = Path(self.path).open("rb")  # noqa: SIM115 # the mapping holds it
-            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except (OSError, ValueError) as error:
-            raise DwarfError(f"cannot read {self.path}: {getattr(error, 'strerror', None) or error}") from None
-        return self.guarded(lambda: _dwarf_info(ELFFile(file), data, self.path))
+        self.path = path
+        data = linked(content_of(path).data, path)
+        self.info = self.guarded(lambda: _dwarf_info(ELFFile(view_of(data)), data))
+        if self.info.debug_info_sec is None:
+            raise DwarfError(f"{path} has no DWARF: there is no .debug_info section")
+        self.data = data
+        self._code_path = code_path
+        if (common := common_file(path)) is not None:
+            self.info.supplementary_dwarfinfo = DwarfFile(common).info
 
     def guarded(self, parse: Callable[[], _T]) -> _T:
         """What is parsed; DwarfError where the file is damaged."""
@@ -134,15 +123,15 @@ class DwarfFile:
         unit = self.unit_at(address)
         if unit is None:
             return None
-        for die in unit.get_top_DIE().iter_children():
-            if die.tag == "DW_TAG_subprogram" and any(low <= address < high for low, high in self.ranges_of(die)):
+        for die in _subprograms(unit.get_top_DIE()):
+            if any(low <= address < high for low, high in self.ranges_of(die)):
                 return self._function(die)
         return None
 
     def functions_of(self, unit: "CompileUnit") -> Iterator[Function]:
         """All functions with code of a unit."""
-        for die in unit.get_top_DIE().iter_children():
-            if die.tag == "DW_TAG_subprogram" and self.ranges_of(die):
+        for die in _subprograms(unit.get_top_DIE()):
+            if self.ranges_of(die):
                 yield self._function(die)
 
     def _function(self, die: "DIE") -> Function:
@@ -165,6 +154,37 @@ class DwarfFile:
     def units(self) -> Iterator["CompileUnit"]:
         """All units, in the file's order."""
         return self.info.iter_CUs()
+
+    def units_of_file(self, name: str) -> list["CompileUnit"]:
+        """The units that may be compiled of a source file of that name, whatever its folder.
+
+        To parse the first entry of each of a kernel's 3,000 units takes half a minute: here only those are parsed whose
+        first bytes have the name, or the offset of a string that ends in it.
+        """
+        return self.guarded(lambda: list(self._units_of_file(name.encode(errors="surrogateescape"))))
+
+    def _units_of_file(self, name: bytes) -> Iterator["CompileUnit"]:
+        assert self.info.debug_info_sec is not None
+        order: Literal["little", "big"] = "little" if self.info.config.little_endian else "big"
+        marks = {name + b"\0"}
+        for section in (self.info.debug_str_sec, self.info.debug_line_str_sec):
+            strings = _whole(section) if section is not None else b""
+            starts = (
+                strings.rfind(b"\0", 0, each.start()) + 1 for each in re.finditer(re.escape(name) + b"\0", strings)
+            )
+            marks.update(start.to_bytes(4, order) for start in starts)
+        pattern = re.compile(b"|".join(map(re.escape, marks)))
+        stream = self.info.debug_info_sec.stream
+        at, end = 0, self.info.debug_info_sec.size
+        while at < end:
+            stream.seek(at)
+            head = stream.read(_UNIT_HEAD)
+            length, size = int.from_bytes(head[:4], order), 4
+            if length == _IS_WIDE:
+                length, size = int.from_bytes(head[4:12], order), 12
+            if pattern.search(head):
+                yield self.info.get_CU_at(at)
+            at += length + size
 
     def _covers(self, unit: "CompileUnit", address: int) -> bool:
         return any(low <= address < high for low, high in self.ranges_of(unit.get_top_DIE()))
@@ -206,51 +226,16 @@ class DwarfFile:
 
     def frame_rule(self, address: int) -> tuple[int, int] | None:
         """The canonical frame address there, as a register's number and what is added; None where nothing tells."""
-        return self.guarded(lambda: next(self._frame_rules(address), None))
+        return self.guarded(lambda: frame_rule(self._frames, address))
 
-    def _frame_rules(self, address: int) -> Iterator[tuple[int, int]]:
-        from elftools.dwarf.callframe import FDE, CFARule
+    @cached_property
+    def _frames(self) -> tuple["DWARFInfo", ...]:
+        from elftools.elf.elffile import ELFFile
 
-        for entry in self._frame_entries(address):
-            if not isinstance(entry, FDE):
-                continue
-            start = entry["initial_location"]
-            if start <= address < start + entry["address_range"]:
-                rows = [row for row in entry.get_decoded().table if row["pc"] <= address]
-                rule = rows[-1]["cfa"] if rows else None
-                if isinstance(rule, CFARule) and rule.reg is not None and rule.offset is not None:
-                    yield rule.reg, rule.offset
-
-    def _frame_entries(self, address: int) -> Iterator["CFIEntry | ZERO"]:
-        """The entries of call frames that may be for an address."""
-        if self.info.debug_frame_sec is not None:
-            yield from self._debug_frame_entries(address)
-        if self.info.has_EH_CFI():
-            yield from self.info.EH_CFI_entries()
-
-    def _debug_frame_entries(self, address: int) -> "list[CFIEntry | ZERO]":
-        """The entry of .debug_frame for an address, with its common part: a kernel has 50,000, which take seconds."""
-        from elftools.dwarf.callframe import CallFrameInfo
-
-        section = self.info.debug_frame_sec
-        assert section is not None
-        section.stream.seek(0)
-        data = section.stream.read()
-        order = "<" if self.info.config.little_endian else ">"
-        head, place = Struct(f"{order}II"), Struct(f"{order}QQ")
-        at = 0
-        while at + head.size + place.size <= len(data):
-            length, common = head.unpack_from(data, at)
-            if common != _IS_COMMON:
-                start, size = place.unpack_from(data, at + head.size)
-                if start <= address < start + size:
-                    shared_length, _ = head.unpack_from(data, common)
-                    shared = data[common : common + shared_length + 4]
-                    own = head.pack(length, 0) + data[at + head.size : at + length + 4]
-                    stream = io.BytesIO(shared + own)
-                    return CallFrameInfo(stream, len(shared + own), 0, self.info.structs).get_entries()
-            at += length + 4
-        return []
+        if self.info.has_EH_CFI() or self._code_path in ("", self.path):
+            return (self.info,)
+        data = content_of(self._code_path).data
+        return self.info, _dwarf_info(ELFFile(view_of(data)), data)
 
     def folder_of(self, unit: "CompileUnit") -> str:
         """The folder that the compiler ran in."""
@@ -270,6 +255,20 @@ class DwarfFile:
             state = entry.state
             if state is not None and not state.end_sequence:
                 yield LineRow(int(state.address), files.get(state.file, ""), int(state.line), bool(state.is_stmt))
+
+
+def _subprograms(around: "DIE", depth: int = 0) -> "Iterator[DIE]":
+    """The functions of a unit, also those in C++'s namespaces."""
+    for die in around.iter_children():
+        if die.tag == "DW_TAG_subprogram":
+            yield die
+        elif die.tag == "DW_TAG_namespace" and depth < _MAX_NAMESPACES:
+            yield from _subprograms(die, depth + 1)
+
+
+def _whole(section: "DebugSectionDescriptor") -> bytes:
+    section.stream.seek(0)
+    return section.stream.read()
 
 
 def unit_of(die: "DIE") -> "CompileUnit":
@@ -327,7 +326,7 @@ def _text(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else ""
 
 
-def _dwarf_info(elf: "ELFFile", data: memoryview, path: str) -> "DWARFInfo":
+def _dwarf_info(elf: "ELFFile", data: memoryview) -> "DWARFInfo":
     from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DwarfConfig, DWARFInfo
 
     found = {section.name: section for section in elf.iter_sections()}
@@ -338,11 +337,9 @@ def _dwarf_info(elf: "ELFFile", data: memoryview, path: str) -> "DWARFInfo":
             return None
         offset, size = int(section["sh_offset"]), int(section["sh_size"])
         part = data[offset : offset + size]
-        if section["sh_flags"] & _COMPRESSED or elf["e_type"] == "ET_REL":
+        if section["sh_flags"] & _COMPRESSED:
             part = memoryview(section.data())
-        return DebugSectionDescriptor(cast("IO[bytes]", _View(part)), name, offset, len(part), int(section["sh_addr"]))
+        return DebugSectionDescriptor(view_of(part), name, offset, len(part), int(section["sh_addr"]))
 
-    if ".debug_info" not in found:
-        raise DwarfError(f"{path} has no DWARF: there is no .debug_info section")
     config = DwarfConfig(elf.little_endian, elf.get_machine_arch(), elf.elfclass // 8)
     return DWARFInfo(config, **{parameter: descriptor(name) for parameter, name in _SECTIONS.items()})

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _BLOCKS = ("DW_TAG_lexical_block", "DW_TAG_inlined_subroutine", "DW_TAG_subprogram")
 _VARIABLES = ("DW_TAG_formal_parameter", "DW_TAG_variable")
 _MAX_DEPTH = 64
+_THREAD_LOCAL = ("DW_OP_form_tls_address", "DW_OP_GNU_push_tls_address")
 
 
 @record
@@ -54,6 +55,11 @@ class Variable:
 def variables_at(file: DwarfFile, function: Function, address: int) -> list[Variable]:
     """What is in scope there, the innermost first: the name means the first of that name."""
     return file.guarded(lambda: list(_in_scope(file, function.die, address, 0)))
+
+
+def parameters_of(function: Function) -> list[Variable]:
+    """The function's parameters, those without a name too."""
+    return [Variable(name_of(die), die, True, 0) for die in function.die.iter_children() if die.tag == _VARIABLES[0]]
 
 
 def _in_scope(file: DwarfFile, block: "DIE", address: int, depth: int) -> Iterator[Variable]:
@@ -141,7 +147,10 @@ class _Machine:
     def run(self, expression: list[int]) -> Spot:
         from elftools.dwarf.dwarf_expr import DWARFExprParser
 
-        for operation in DWARFExprParser(self.die.cu.structs).parse_expr(expression):
+        operations = DWARFExprParser(self.die.cu.structs).parse_expr(expression)
+        if any(operation.op_name in _THREAD_LOCAL for operation in operations):
+            raise _Unknown("is each thread's own: no probe can tell where")
+        for operation in operations:
             self.step(operation.op_name, operation.args)
         if self.spot is None:
             raise _Unknown("is described in a way that surftrace does not know")

@@ -22,6 +22,7 @@ class ParameterType:
 
     `scalars` are what it holds, each as its offset, its size and whether it is a floating-point number; they are told
     for types with such a number in them alone. `is_x87`: a `long double`, which x86-64 passes on the stack.
+    `is_by_reference`: a result that is never in registers, as classes are that C++ has to copy itself.
     """
 
     size: int
@@ -29,6 +30,7 @@ class ParameterType:
     alignment: int = 8
     scalars: tuple[tuple[int, int, bool], ...] = ()
     is_x87: bool = False
+    is_by_reference: bool = False
 
 
 @record
@@ -153,7 +155,7 @@ def _is_passed_by_reference(parameter: ParameterType, machine: Machine) -> bool:
 def is_returned_in_memory(result: ParameterType, machine: Machine) -> bool:
     """Does a function give such a result at an address that its caller passed?"""
     is_never_in_registers = result.is_aggregate and not machine.returns_aggregates_in_registers
-    return is_never_in_registers or result.size > machine.largest_returned
+    return result.is_by_reference or is_never_in_registers or result.size > machine.largest_returned
 
 
 def _in_registers(registers: Sequence[str], is_copy: bool) -> Place:

@@ -1,4 +1,4 @@
-"""A stripped ELF file in, the symbol table that was taken out of it out: of its debug file, or of what it kept.
+"""A stripped ELF file in, what was taken out of it out: symbols and DWARF, of its debug file or of what it kept.
 
 The places are gdb's: "Separate Debug Files" in its manual.
 """
@@ -22,11 +22,26 @@ _CHUNK = 1 << 20
 
 def separate_table(elf: Elf, path: str, machine: Machine, debug_folder: str = DEBUG_FOLDER) -> SymbolTable | None:
     """The full symbol table of the program at `path`, from elsewhere; None where nothing that fits is found."""
-    for candidate, checksum in _candidates(elf, path, debug_folder):
-        table = _table_of(candidate, checksum, elf.build_id, machine)
-        if table is not None:
-            return table
+    for _, found in _debug_files(elf, path, machine, debug_folder):
+        if found.has_full_table:
+            return found.tables[0]
     return _small_table(elf.small_symbols, path, machine) if elf.small_symbols else None
+
+
+def dwarf_path(elf: Elf, path: str, machine: Machine, debug_folder: str = DEBUG_FOLDER) -> str | None:
+    """The file with the DWARF of the program at `path`: itself, or another; None where none is found."""
+    if elf.has_dwarf:
+        return path
+    found = _debug_files(elf, path, machine, debug_folder)
+    return next((candidate for candidate, each in found if each.has_dwarf), None)
+
+
+def _debug_files(elf: Elf, path: str, machine: Machine, debug_folder: str) -> Iterator[tuple[str, Elf]]:
+    """The files that fit, each with what it says."""
+    for candidate, checksum in _candidates(elf, path, debug_folder):
+        found = _opened(candidate, checksum, elf.build_id, machine)
+        if found is not None:
+            yield candidate, found
 
 
 def _candidates(elf: Elf, path: str, debug_folder: str) -> Iterator[tuple[str, int | None]]:
@@ -41,7 +56,7 @@ def _candidates(elf: Elf, path: str, debug_folder: str) -> Iterator[tuple[str, i
         yield f"{place}/{name}", checksum
 
 
-def _table_of(path: str, checksum: int | None, build_id: str, machine: Machine) -> SymbolTable | None:
+def _opened(path: str, checksum: int | None, build_id: str, machine: Machine) -> Elf | None:
     try:
         if not Path(path).is_file():
             return None
@@ -52,7 +67,7 @@ def _table_of(path: str, checksum: int | None, build_id: str, machine: Machine) 
     except (OSError, ObjectError):  # as if there were none
         return None
     is_another = bool(build_id) and elf.build_id != build_id
-    return elf.tables[0] if elf.has_full_table and not is_another else None
+    return None if is_another else elf
 
 
 def _crc32(file: BinaryIO) -> int:

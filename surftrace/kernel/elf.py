@@ -69,6 +69,7 @@ class Elf:
     build_id: str
     debug_link: tuple[str, int] | None
     small_symbols: bytes
+    has_dwarf: bool
 
     def file_offset(self, address: int) -> int | None:
         """Where in the file the code of an address is; None where it has none."""
@@ -157,6 +158,7 @@ def _read(elf: "ELFFile", sections: _Sections, machine: Machine) -> Elf:
         _build_id(build_id, machine),
         _debug_link(link, machine),
         sections.content(found[".gnu_debugdata"]) if ".gnu_debugdata" in found else b"",
+        ".debug_info" in found and found[".debug_info"]["sh_type"] != "SHT_NOBITS",
     )
 
 

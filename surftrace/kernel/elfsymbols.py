@@ -1,6 +1,7 @@
 """A symbol table of an ELF file in, the symbols of a name out. Format: elf(5)."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
@@ -12,6 +13,8 @@ from surftrace.record import record
 ENTRY_SIZE = 24
 _SHN_UNDEF, _SHN_ABS = 0, 0xFFF1
 _STB_LOCAL = 0
+_ENDLESS = 1 << 64
+_MAX_AROUND = 64
 _VERSION = rb"(?:@[^\0]*)?"
 
 
@@ -69,39 +72,35 @@ class SymbolTable:
         symbols = self._matching(rb"__" + re.escape(_encoded(name)) + rb"_(?!chk)[a-z0-9_]+")
         return [symbol for symbol in symbols if symbol.kind == SymbolKind.FUNC]
 
+    def mangled(self, part: str, limit: int) -> Iterator[Symbol]:
+        """The first functions that C++ or Rust named, with that text in their names."""
+        symbols = self._matching(rb"_Z[^\0]*?" + re.escape(_encoded(part)) + rb"[^\0]*")
+        return (symbol for symbol, _ in zip(symbols, range(limit), strict=False) if symbol.is_defined)
+
+    def all(self) -> Iterator[Symbol]:
+        """Every symbol that is defined here."""
+        symbols = (self._at(index, None) for index in range(len(self.entries) // ENTRY_SIZE))
+        return (symbol for symbol in symbols if symbol.is_defined and symbol.name)
+
     def function_names(self) -> Iterator[str]:
         """The name of every function that is defined here."""
         for name, info, _, section, _, _ in self._symbol.iter_unpack(self.entries):
             if info & 0xF == SymbolKind.FUNC and section != _SHN_UNDEF:
                 yield self._string(name).partition("@")[0]
 
-    def function_at(self, address: int) -> Symbol | None:
-        """The function whose code is at an address; of several, the last to begin."""
-        return self._over(address, SymbolKind.FUNC)
+    def ranges(self, kind: SymbolKind) -> "SymbolRanges":
+        """The functions, or the variables, by where they are."""
+        entries = enumerate(self._symbol.iter_unpack(self.entries))
+        found = sorted(
+            (value, size, index)
+            for index, (_, info, _, section, value, size) in entries
+            if info & 0xF == kind and section != _SHN_UNDEF
+        )
+        return SymbolRanges(self, found)
 
-    def object_at(self, address: int) -> Symbol | None:
-        """The variable that an address is in; of several, the last to begin."""
-        return self._over(address, SymbolKind.OBJECT)
-
-    def _over(self, address: int, kind: SymbolKind) -> Symbol | None:
-        best: tuple[int, int] | None = None
-        for index, (_, info, _, section, value, size) in enumerate(self._symbol.iter_unpack(self.entries)):
-            is_candidate = info & 0xF == kind and section != _SHN_UNDEF
-            if is_candidate and value <= address < value + max(size, 1) and (best is None or value > best[0]):
-                best = value, index
-        return self._at(best[1], None) if best is not None else None
-
-    def functions_of_file(self, name: str) -> list[int]:
-        """The address of one static function for each source file of this name, whatever its folder."""
-        found = []
-        is_wanted = False
-        for offset, info, _, section, value, _ in self._symbol.iter_unpack(self.entries):
-            if info & 0xF == SymbolKind.FILE and section == _SHN_ABS:
-                is_wanted = self._string(offset) == name
-            elif is_wanted and info & 0xF == SymbolKind.FUNC and info >> 4 == _STB_LOCAL:
-                found.append(value)
-                is_wanted = False
-        return found
+    def at(self, index: int) -> Symbol:
+        """The symbol of an entry."""
+        return self._at(index, None)
 
     @property
     def _symbol(self) -> Struct:
@@ -140,6 +139,23 @@ class SymbolTable:
             section != _SHN_UNDEF,
             self._string(file_offset) if is_local and file_offset is not None else "",
         )
+
+
+class SymbolRanges:
+    """Symbols of a table by where they are. `ranges`: address, size and index of each, sorted."""
+
+    def __init__(self, table: SymbolTable, ranges: list[tuple[int, int, int]]) -> None:
+        self._table = table
+        self._ranges = ranges
+
+    def at(self, address: int) -> Symbol | None:
+        """What is at an address; of several, the last to begin. One without a size is a byte long."""
+        last = bisect_right(self._ranges, (address, _ENDLESS, 0))
+        # What began before may go on around what began later: an assembler's function around its parts.
+        for value, size, index in reversed(self._ranges[max(0, last - _MAX_AROUND) : last]):
+            if address < value + max(size, 1):
+                return self._table.at(index)
+        return None
 
 
 def _encoded(name: str) -> bytes:

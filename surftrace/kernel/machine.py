@@ -44,6 +44,7 @@ class Machine:
     # The registers by the numbers that DWARF has for them: each machine's own supplement of the standard.
     dwarf_registers: tuple[str, ...]
     return_register: str
+    stack_pointer: str = "sp"
     # At a function's entry the first argument on the stack is `$stackN` of this N.
     first_stack_slot: int = 0
     # What is larger, in bytes, is never whole in registers: it is spilled, or a register has the address of a copy.
@@ -151,6 +152,7 @@ S390X = Machine(
     argument_registers=_numbered("r", 2, 7),
     dwarf_registers=_numbered("r", 0, 16),
     return_register="r2",
+    stack_pointer="r15",
     first_stack_slot=160 // WORD,
     largest_in_registers=8,
     passes_larger_by_reference=True,
@@ -176,6 +178,7 @@ PPC64LE = Machine(
     argument_registers=_numbered("gpr", 3, 11),
     dwarf_registers=_numbered("gpr", 0, 32),
     return_register="gpr3",
+    stack_pointer="gpr1",
     first_stack_slot=32 // WORD + 8,
     largest_in_registers=8 * WORD,
     passes_larger_by_reference=False,
@@ -201,6 +204,7 @@ LOONGARCH64 = Machine(
     argument_registers=_numbered("r", 4, 12),
     dwarf_registers=_numbered("r", 0, 32),
     return_register="r4",
+    stack_pointer="r3",
     passes_larger_by_reference=True,
     spill=Spill.SPLIT,
 )

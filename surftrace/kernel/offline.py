@@ -7,8 +7,9 @@ import drgn
 
 from surftrace.btf import Btf, BtfError, load
 from surftrace.btf.program import BtfProgram, open_program
-from surftrace.dwarf.debuginfo import DebugFile, DebugInfo, platform_of
-from surftrace.dwarf.search import given_kernel
+from surftrace.dwarf.debuginfo import DebugFile, DebugInfo, has_dwarf, platform_of
+from surftrace.dwarf.packed import content_of
+from surftrace.dwarf.search import given_kernel, given_modules
 from surftrace.kernel.features import ALL_FEATURES, Features, features_of_release
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.symbols import Symbols, read_symbols
@@ -37,6 +38,11 @@ def load_btfs(kernel: str, *modules: str) -> list[Btf]:
     return [base, *(load_btf(path, base) for path in modules)]
 
 
+def load_module_btf(path: str, base: Btf) -> Btf:
+    """The BTF in a module's file, which may be compressed. TypeInfoError where it has none."""
+    return load_btf(content_of(path).path, base)
+
+
 def open_types(path: str, *btfs: Btf, find_debug: FindDebug = lambda: ()) -> KernelTypes:
     """The types of all these; `path` names them in errors. `find_debug` gives files with DWARF for what BTF lacks."""
     try:
@@ -46,10 +52,10 @@ def open_types(path: str, *btfs: Btf, find_debug: FindDebug = lambda: ()) -> Ker
     return KernelTypes(program, DebugInfo(program.prog, find_debug), path)
 
 
-def open_debug_types(file: DebugFile) -> KernelTypes:
+def open_debug_types(*files: DebugFile) -> KernelTypes:
     """The types of a kernel of which there is DWARF alone."""
-    program = BtfProgram(drgn.Program(platform_of(file.path)))
-    debug = DebugInfo(program.prog, lambda: (file,))
+    program = BtfProgram(drgn.Program(platform_of(files[0].path)))
+    debug = DebugInfo(program.prog, lambda: files)
     debug.load()
     return KernelTypes(program, debug)
 
@@ -61,34 +67,43 @@ class OfflineKernel:
     kernel_types: KernelTypes
     kernel_features: Features = ALL_FEATURES
     kernel_symbols: Symbols | None = None
+    kernel_modules: tuple[str, ...] = ()
 
     @classmethod
     def of_files(
         cls,
         *btfs: str,
         vmlinux: str | None = None,
+        modules: Sequence[str] = (),
         release: str | None = None,
         symbols_path: str | None = None,
     ) -> "OfflineKernel":
         """The kernel whose BTF is in the first of those files, raw or in an ELF, and its modules', in the others.
 
-        `vmlinux` is the file or the folder with its DWARF: for what BTF lacks, or all there is. `symbols_path` is a
-        System.map or a copy of kallsyms. SurftraceError for a file or a release that is none.
+        `vmlinux` is the file or the folder with its DWARF: for what BTF lacks, or all there is. `modules` are files of
+        modules, with DWARF or else BTF. `symbols_path` is a System.map or a copy of kallsyms. SurftraceError for a file
+        or a release that is none.
         """
         features = features_of_release(release) if release is not None else ALL_FEATURES
         symbols = read_symbols(symbols_path) if symbols_path is not None else None
-        debug = given_kernel(vmlinux, release or "", "") if vmlinux is not None else None
+        named = given_modules(modules)
+        files = [given_kernel(vmlinux, release or "", "")] if vmlinux is not None else []
+        files += [DebugFile(path, name) for name, path in named.items() if has_dwarf(path)]
         if btfs:
-            files = (debug,) if debug is not None else ()
-            types = open_types(btfs[0], *load_btfs(*btfs), find_debug=lambda: files)
+            loaded = load_btfs(*btfs)
+            loaded += [load_module_btf(path, loaded[0]) for path in named.values() if not has_dwarf(path)]
+            types = open_types(btfs[0], *loaded, find_debug=lambda: files)
         else:
-            assert debug is not None
-            types = open_debug_types(debug)
-        return cls(types, features, symbols)
+            types = open_debug_types(*files)
+        return cls(types, features, symbols, tuple(named))
 
     def types(self, module: str = "") -> KernelTypes:
         """The file's types, whatever the module."""
         return self.kernel_types
+
+    def modules(self) -> tuple[str, ...]:
+        """The modules whose files were given."""
+        return self.kernel_modules
 
     def symbols(self) -> Symbols | None:
         """The symbols of the file that was given; None where none was."""

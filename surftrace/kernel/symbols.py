@@ -24,6 +24,9 @@ _NO_NAME = "__ftrace_invalid_address__"
 _TOKEN = r"\*+|\?|\[(?P<not>[!^]?)(?P<members>\]?[^\]]*)\]|."
 _MEMBERS = r".-.|."
 
+# PERCPU_MODULE_RESERVE and what else may be behind the kernel's own per-CPU variables: no module's others are near.
+_PER_CPU_RESERVE = 1 << 16
+
 _ELF = b"\x7fELF"
 _MAX_BYTES = 1 << 28
 _CHECKED_BYTES = 1 << 16
@@ -65,6 +68,16 @@ class Symbols:
     def has_module(self, name: str) -> bool:
         """Is there any symbol of this module?"""
         return f"\t[{name}]\n".encode(errors="surrogateescape") in self.text
+
+    def is_per_cpu(self, symbol: KernelSymbol) -> bool:
+        """Is this a variable that each CPU has its own of? Its address is then that of none of them, but of a template.
+
+        Linux kernel/module/main.c, percpu_modalloc: a module's lie behind the kernel's own.
+        """
+        start, end = (next(iter(self.named(name)), None) for name in ("__per_cpu_start", "__per_cpu_end"))
+        if start is None or end is None or not end.address:  # the kernel hides them
+            return False
+        return start.address <= symbol.address < end.address + (_PER_CPU_RESERVE if symbol.module else 0)
 
     def function_names(self) -> Iterator[str]:
         """Every function's name."""

@@ -17,6 +17,10 @@ class Kernel(Protocol):
         """The kernel's types, with those of a module; TypeInfoError where there are none."""
         ...
 
+    def modules(self) -> tuple[str, ...]:
+        """The modules whose files were given."""
+        ...
+
     def symbols(self) -> Symbols | None:
         """The kernel's symbols; None where they are not known."""
         ...

@@ -2,27 +2,33 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import drgn
 from drgn import TypeKind
 
 from surftrace.btf.program import BtfProgram
 from surftrace.dwarf.debuginfo import DebugInfo
+from surftrace.dwarf.types import TypeReader
 from surftrace.errors import SurftraceError
 from surftrace.kernel.formats import EventField
 from surftrace.names import nearest
 from surftrace.record import record
 
+if TYPE_CHECKING:
+    from elftools.dwarf.die import DIE
+
 Type: TypeAlias = drgn.Type
 
-_AGGREGATES = (TypeKind.STRUCT, TypeKind.UNION)
+_AGGREGATES = (TypeKind.STRUCT, TypeKind.UNION, TypeKind.CLASS)
 _KEYWORDS = {"struct": TypeKind.STRUCT, "union": TypeKind.UNION, "enum": TypeKind.ENUM}
 _USER = "__user"
 _USER_POINTER = re.compile(r"(.*\S)\s*\b__user\s*\*")
 # Members of an event's record that are no fields: the common ones, which every event has, and what is behind it.
 _NO_FIELDS = ("ent", "__data")
 _DYNAMIC = "__data_loc_"
+# Four `long double` of AArch64: no machine has more of one parameter in registers.
+_LARGEST_IN_REGISTERS = 64
 _CHARACTERS = frozenset(("char", "signed char"))
 
 
@@ -84,9 +90,18 @@ class KernelTypes:
 
     def defined(self, type_: Type) -> Type:
         """The type's definition where that is known, be it of the type itself only declared."""
-        if self.debug is None or underlying(type_).is_complete():
+        bare = underlying(type_)
+        if self.debug is None or bare.is_complete():
             return type_
-        return self.debug.type(spelled(underlying(type_))) or type_
+        try:
+            known = self.program.prog.type(spelled(bare))
+        except LookupError:
+            known = bare
+        return known if known.is_complete() else self.debug.type(spelled(bare)) or type_
+
+    def of_thing(self, die: "DIE") -> Type:
+        """The type of a variable that DWARF describes; DwarfError where it has none that is known."""
+        return TypeReader(self.program.prog, self.named).of_thing(die)
 
     def function_names(self) -> Iterator[str]:
         """Every function that has a prototype."""
@@ -258,6 +273,34 @@ def alignment_of(type_: Type) -> int:
     if bare.kind in _AGGREGATES:
         return max((alignment_of(member.type) for member in bare.members or ()), default=8)
     return alignment_of(bare.type) if bare.kind == TypeKind.ARRAY else 16
+
+
+def scalars_of(type_: Type) -> tuple[tuple[int, int, bool], ...]:
+    """The numbers and pointers in a type that has floating-point numbers, each with its offset, its size, and whether
+    it is such a number. None for other types, and for what is larger than registers are.
+    """
+    size = size_of(type_)
+    found = list(_scalars(type_, 0)) if size is not None and size <= _LARGEST_IN_REGISTERS else []
+    return tuple(found) if any(is_float for _, _, is_float in found) else ()
+
+
+def _scalars(type_: Type, start: int) -> Iterator[tuple[int, int, bool]]:
+    bare = underlying(type_)
+    if bare.kind in _AGGREGATES:
+        for member in bare.members or ():
+            yield from _scalars(member.type, start + member.bit_offset // 8)
+    elif bare.kind == TypeKind.ARRAY:
+        size = size_of(bare.type) or 0
+        for index in range(bare.length or 0):
+            yield from _scalars(bare.type, start + index * size)
+    else:
+        yield start, size_of(bare) or 0, bare.kind == TypeKind.FLOAT
+
+
+def is_x87(type_: Type) -> bool:
+    """Is this a `long double`, or a struct of one?"""
+    bare = underlying(sole_scalar(type_))
+    return bare.kind == TypeKind.FLOAT and str(bare.name) == "long double"
 
 
 def sole_scalar(type_: Type) -> Type:

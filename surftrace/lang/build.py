@@ -72,15 +72,18 @@ class _Builder:
             case "pattern":
                 return syntax.PatternTarget(str(children[0] or ""), str(children[2]), span)
             case "line":
-                return syntax.LineTarget(str(children[0]), _number(str(children[2])), span)
+                return syntax.LineTarget(str(children[2]), _number(str(children[4])), span, str(children[0] or ""))
             case "place_address":
                 if not str(children[0]).lower().startswith("0x"):
                     raise self.fail(
                         span, "a function's name does not begin with a digit", "an address is written 0x..."
                     )
                 return syntax.AddressTarget(int(str(children[0]), 16), span)
+            case "user_line":
+                name = _unquoted(_token(children[2]))
+                return syntax.UserTarget(str(children[0]), name, 0, span, _number(str(children[4])))
             case _:
-                return syntax.UserTarget(str(children[0]), str(children[2]), _offset(children[4]), span)
+                return syntax.UserTarget(str(children[0]), _unquoted(_token(children[2])), _offset(children[4]), span)
 
     def assignment(self, tree: Tree[Token]) -> syntax.Assignment:
         name, _, letter, value, _, fetch_type = tree.children
@@ -229,3 +232,7 @@ def _tree(node: Tree[Token] | Token) -> Tree[Token]:
 def _token(node: Tree[Token] | Token) -> Token:
     assert isinstance(node, Token)
     return node
+
+
+def _unquoted(token: Token) -> str:
+    return str(token)[1:-1] if token.type == "STRING" else str(token)

@@ -19,6 +19,7 @@ WORDS = {
     "FUNCTION": "a function",
     "PATTERN": "a glob (tcp_*)",
     "FILE": "a source file (net/ipv4/ip_output.c:LINE)",
+    "USER_FUNCTION": "a function of it",
     "OBJECT": "a program or library (PROGRAM:FUNCTION)",
     "EVENT_NAME": "an event (system/name)",
     "NAME": "a name",

@@ -1,9 +1,12 @@
 """Syntax tree in, the text that it is parsed from out: parsing what is printed gives the same tree."""
 
+import re
+
 from surftrace.lang import syntax
 from surftrace.lang.syntax import Expr
 
 _PREFIXED = (syntax.Conversion, syntax.Dereference, syntax.AddressOf)
+_BARE = re.compile(r"[\w.$/@+-]+")  # a program's function, or source file, that needs no quotes
 _PRIMARY = (
     syntax.Argument, syntax.Register, syntax.Name, syntax.Variable, syntax.Symbol, syntax.Address, syntax.ContainerOf
 )  # fmt: skip
@@ -25,13 +28,15 @@ def print_target(target: syntax.Target) -> str:
         case syntax.PatternTarget():
             return _in_module(target.module, target.pattern)
         case syntax.LineTarget():
-            return f"{target.name}:{target.line}"
+            return f"{_in_module(target.module, target.name)}:{target.line}"
         case syntax.AddressTarget():
             return f"{target.address:#x}"
         case syntax.EventTarget():
             return f"{target.system}/{target.name}"
         case syntax.UserTarget():
-            return f"{target.object}:{target.name}{_plus(target.byte_offset)}"
+            name = target.name if _BARE.fullmatch(target.name) else f'"{target.name}"'
+            line = f":{target.line}" if target.line is not None else ""
+            return f"{target.object}:{name}{_plus(target.byte_offset)}{line}"
 
 
 def print_expr(expr: Expr) -> str:

@@ -290,11 +290,12 @@ class PatternTarget:
 
 @record
 class LineTarget:
-    """`func:12` or `file.c:300`: a line, counted from that of the function's start, or in a file."""
+    """`module:func:12` or `module:file.c:300`: a line, counted from that of the function's start, or in a file."""
 
     name: str
     line: int
     span: Span = dataclasses.field(compare=False)
+    module: str = ""
 
 
 @record
@@ -316,12 +317,16 @@ class EventTarget:
 
 @record
 class UserTarget:
-    """`object:func+0x10`: a place in a function of a program or a library."""
+    """`object:func+0x10`: a place in a function of a program or a library.
+
+    With a `line` one counted from that of the function's start, or of the source file that `name` is.
+    """
 
     object: str
     name: str
     byte_offset: int
     span: Span = dataclasses.field(compare=False)
+    line: int | None = None
 
 
 Target: TypeAlias = FunctionTarget | PatternTarget | LineTarget | AddressTarget | EventTarget | UserTarget

@@ -89,18 +89,23 @@ def opened_pipe(instance: Instance) -> Iterator[int]:
         os.close(descriptor)
 
 
-def read_pipe(pipe: int, noted: Interruption, time_s: float | None, stop: Callable[[], None]) -> Iterator[bytes]:
+def read_pipe(
+    pipe: int, noted: Interruption, time_s: float | None, stop: Callable[[], None], look: Callable[[], None]
+) -> Iterator[bytes]:
     """Blocks of whole lines as they come, until `time_s` seconds have passed or an ending signal has come.
 
-    `stop` ends the recording then, and what was recorded before is still read.
+    `stop` ends the recording then, and what was recorded before is still read. `look` is called now and then.
     """
     deadline = math.inf if time_s is None else time.monotonic() + time_s
     poller = select.poll()
     poller.register(pipe, select.POLLIN)
     poller.register(noted.socket, select.POLLIN)
     rest = b""
-    is_ending = False
+    is_ending, next_look = False, -math.inf
     while True:
+        if time.monotonic() >= next_look:
+            look()
+            next_look = time.monotonic() + _LOOK_AGAIN_S
         left_s = deadline - time.monotonic()
         if not is_ending and (noted.signal is not None or left_s <= 0):
             stop()

@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 
 from surftrace.btf import Btf
-from surftrace.dwarf.debuginfo import DebugFile, DwarfError, build_id_of_file, build_id_of_notes, is_dwarf_of
-from surftrace.dwarf.search import find_kernel, given_kernel
+from surftrace.dwarf.debuginfo import DebugFile, build_id_of_file, build_id_of_notes, has_dwarf, is_dwarf_of
+from surftrace.dwarf.errors import DwarfError
+from surftrace.dwarf.search import find_kernel, find_module, given_kernel, given_modules
 from surftrace.kernel.features import Features, exact_release, features_of_readme
 from surftrace.kernel.formats import EventField, parse_format
-from surftrace.kernel.offline import load_btf, load_btfs, open_debug_types, open_types
+from surftrace.kernel.offline import load_btf, load_btfs, load_module_btf, open_debug_types, open_types
 from surftrace.kernel.symbols import Symbols, traceable_functions
 from surftrace.kernel.types import KernelTypes, TypeInfoError
 from surftrace.tracing.tracefs import Tracefs, TracefsError
@@ -19,6 +20,8 @@ from surftrace.tracing.tracefs import Tracefs, TracefsError
 _BTF_FOLDER = Path("/sys/kernel/btf")
 _NOTES = Path("/sys/kernel/notes")
 _KALLSYMS = Path("/proc/kallsyms")
+_MODULES = Path("/sys/module")
+_MODULE_NOTE = "notes/.note.gnu.build-id"
 
 
 class NoBtfError(TypeInfoError):
@@ -31,7 +34,7 @@ class RunningKernel:
     """Reads what it is asked for when it is asked, each thing once. `tracefs` is None where there is no access.
 
     `symbols` are to be taken for the kernel's own where they are given. `vmlinux` is the file or the folder with the
-    kernel's DWARF, which is looked for where distributions put it where none is given.
+    kernel's DWARF, which is looked for where distributions put it where none is given; `modules` are files of modules.
     """
 
     def __init__(
@@ -40,11 +43,13 @@ class RunningKernel:
         btf_paths: Sequence[str] = (),
         symbols: Symbols | None = None,
         vmlinux: str | None = None,
+        modules: Sequence[str] = (),
     ) -> None:
         self._tracefs = tracefs
         self._btf_paths = btf_paths
         self._vmlinux = vmlinux
         self._given_symbols = symbols
+        self._given_modules = given_modules(modules)
         self.types = cache(self._types)
         self.symbols = cache(self._symbols)
         self.features = cache(self._features)
@@ -71,21 +76,56 @@ class RunningKernel:
             raise DwarfError(f"{given.path} is not of the kernel that runs: their build ids differ")
         return (given,)
 
+    def _find_module_files(self, module: str) -> tuple[DebugFile, ...]:
+        """The file with a module's DWARF, if there is one."""
+        given = self._given_module(module)
+        if given is not None and has_dwarf(given):
+            return (DebugFile(given, module),)
+        build_id = _build_id(_MODULES / module / _MODULE_NOTE) or (build_id_of_file(given) if given is not None else "")
+        folders = [folder for folder in (self._vmlinux, "/") if folder is not None and Path(folder).is_dir()]
+        found = (find_module(folder, os.uname().release, module, build_id) for folder in folders)
+        return tuple(file for file in found if file is not None)[:1]
+
+    def _given_module(self, module: str) -> str | None:
+        """The file that was given for a module. DwarfError for one that is not of the module that is loaded."""
+        path = self._given_modules.get(module)
+        loaded = _build_id(_MODULES / module / _MODULE_NOTE) if path is not None else ""
+        if path is not None and loaded and build_id_of_file(path) != loaded:
+            raise DwarfError(f"{path} is not of the module {module} that is loaded: their build ids differ")
+        return path
+
+    def _module_btf(self, module: str, kernel: Btf) -> tuple[str, Btf] | None:
+        """A module's BTF and the file that it is from: the kernel's own, or else what was given without DWARF."""
+        path, given = _BTF_FOLDER / module, self._given_module(module)
+        if not self._btf_paths and path.exists():
+            return str(path), load_btf(str(path), kernel)
+        return (given, load_module_btf(given, kernel)) if given is not None and not has_dwarf(given) else None
+
     def _types(self, module: str = "") -> KernelTypes:
         btfs = list(self._btfs())
-        path = _BTF_FOLDER / module
+        module = module if re.fullmatch(r"\w+", module) else ""
+
+        def find_debug() -> tuple[DebugFile, ...]:
+            return (*(self._find_module_files(module) if module else ()), *self._debug_files())
+
         if not btfs:
-            files = self._debug_files()
+            files = find_debug()
             if files:
-                return open_debug_types(files[0])
+                return open_debug_types(*files)
             raise NoBtfError(
                 f"this kernel has no BTF: there is no {_BTF_FOLDER / 'vmlinux'}, nor is its DWARF found",
                 "it was built without CONFIG_DEBUG_INFO_BTF: give a file that has its types, -b FILE or -v FILE",
             )
-        if module and not self._btf_paths and re.fullmatch(r"[\w-]+", module) and path.exists():
-            btfs.append(load_btf(str(path), btfs[0]))
-        origin = ", ".join(self._btf_paths) or str(path if module else _BTF_FOLDER / "vmlinux")
-        return open_types(origin, *btfs, find_debug=self._debug_files)
+        origin = ", ".join(self._btf_paths) or str(_BTF_FOLDER / "vmlinux")
+        if module and (own := self._module_btf(module, btfs[0])) is not None:
+            # What the module calls something goes before what the kernel does.
+            origin = own[0]
+            btfs.insert(0, own[1])
+        return open_types(origin, *btfs, find_debug=find_debug)
+
+    def modules(self) -> tuple[str, ...]:
+        """The modules whose files were given."""
+        return tuple(self._given_modules)
 
     def _symbols(self) -> Symbols | None:
         if self._given_symbols is not None:

@@ -85,7 +85,8 @@ def _obstacles(step: Step, instance: Instance, sentence: str) -> Iterator[str]:
     """Why a function cannot be probed, where the kernel's lists, or its sentence, say so."""
     if step.path != KPROBE_EVENTS:
         return
-    function, _, byte_offset = step.text.split(" ")[1].partition("+")
+    place, _, byte_offset = step.text.split(" ")[1].partition("+")
+    function = place.rpartition(":")[2]
     if _is_listed(function, read_blacklist()):
         yield f"{function} is on the kernel's blacklist: kprobes themselves need it"
         return

@@ -273,13 +273,19 @@ _KERNELS: dict[str, Callable[[], bytes]] = {"4.19": v4_19, "shapes": shapes, "ne
 def program() -> bytes:
     """A program of x86-64 with a function `func` of 32 bytes at 0x1000 of its file, and a variable `counter`.
 
+    Behind `func` it has `shop::Item::total(int)`, `over(int)` and `over(char const*)` of 16 bytes each.
+
     System V ABI, chapter 4 and 5: ELF header, program header, sections.
     """
     names = b"\0.text\0.symtab\0.strtab\0.shstrtab\0"
-    strings = b"\0func\0counter\0"
-    code_start, code = 0x1000, bytes(0x40)
-    symbols = bytes(24) + pack("<IBBHQQ", 1, 0x12, 0, 1, 0x400000 + code_start, 32)
-    symbols += pack("<IBBHQQ", 6, 0x11, 0, 0xFFF1, 0x500000, 4)
+    code_start, code = 0x1000, bytes(0x60)
+    strings, symbols = b"\0", bytes(24)
+    functions = (("func", 0x12, 0, 32), ("_ZN4shop4Item5totalEi", 0x12, 32, 16), ("_Z4overi", 0x12, 48, 16))
+    for symbol, info, start, size in (*functions, ("_Z4overPKc", 0x12, 64, 16)):
+        symbols += pack("<IBBHQQ", len(strings), info, 0, 1, 0x400000 + code_start + start, size)
+        strings += symbol.encode() + b"\0"
+    symbols += pack("<IBBHQQ", len(strings), 0x11, 0, 0xFFF1, 0x500000, 4)
+    strings += b"counter\0"
     bodies = (code, symbols, strings, names)
     starts = [code_start + sum(len(body) for body in bodies[:index]) for index in range(len(bodies))]
     # name, type, flags, address, link, info, alignment, size of an entry

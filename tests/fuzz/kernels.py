@@ -93,6 +93,10 @@ class FuzzKernel:
         text = _FORMATS.get(f"{system}/{name}")
         return parse_format(text) if self.is_known and text is not None else None
 
+    def modules(self) -> tuple[str, ...]:
+        """None were given."""
+        return ()
+
     def event_names(self) -> tuple[str, ...] | None:
         """The two events."""
         return EVENTS if self.is_known else None

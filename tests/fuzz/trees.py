@@ -130,6 +130,7 @@ _PLACES: st.SearchStrategy[syntax.Target] = st.one_of(
         _FUNCTIONS | _text(r"[A-Za-z0-9_.+/-]{0,4}/[A-Za-z0-9_.+-]{1,4}"),
         st.integers(0, 10**19),
         st.just(_SPAN),
+        _MODULES,
     ),
     st.builds(syntax.AddressTarget, st.integers(0, 2**64 - 1), st.just(_SPAN)),
 )
@@ -137,12 +138,20 @@ _NAMES_OF_EVENTS = st.sampled_from(["sched", "sched_switch"]) | _text(r"[A-Za-z_
 _EVENTS: st.SearchStrategy[syntax.Target] = st.builds(
     syntax.EventTarget, _NAMES_OF_EVENTS, _NAMES_OF_EVENTS, st.just(_SPAN)
 )
+_QUOTED_FUNCTIONS = st.text(st.characters(codec="utf-8", exclude_characters='"'), min_size=1, max_size=12)
 _USER_PLACES: st.SearchStrategy[syntax.Target] = st.builds(
     syntax.UserTarget,
     st.text(min_size=1, max_size=6).filter(lambda text: re.fullmatch(r"[^\s:]+", text) is not None),
-    _FUNCTIONS,
+    _FUNCTIONS | _QUOTED_FUNCTIONS,
     st.just(0) | _NUMBERS,
     st.just(_SPAN),
+) | st.builds(
+    syntax.UserTarget,
+    st.just("program"),
+    _FUNCTIONS | _QUOTED_FUNCTIONS,
+    st.just(0),
+    st.just(_SPAN),
+    st.integers(0, 99_999),
 )
 _KINDS = st.one_of(
     st.tuples(st.sampled_from([syntax.Kind.ENTRY, syntax.Kind.RETURN]), _PLACES),

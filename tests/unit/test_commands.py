@@ -67,7 +67,8 @@ def test_lines_of_a_file_without_its_text(program: Path, capsys: pytest.CaptureF
     finally:
         hidden.rename(source)
     assert status == 0
-    assert re.fullmatch(r"plain at source.c:3\n(\d  plain(\+0x[0-9a-f]+)?\n){5,7}", out)
+    title = r"plain at source.c:3  \(its text is not found: --source names the folder that it is in\)"
+    assert re.fullmatch(rf"{title}\n(\d  plain(\+0x[0-9a-f]+)?\n){{5,7}}", out)
 
 
 def test_variables_at_a_line(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +92,12 @@ def test_variables_at_a_line(program: Path, capsys: pytest.CaptureFixture[str]) 
         (["vars", "sched/sched_switch"], "expected"),
         (["lines", "plain", "--source", "/nowhere"], "there is no source.c in /nowhere"),
         (["lines"], "required: FUNCTION"),
+        (["lines", "plan"], "did you mean 'plain'"),
+        (["lines", "plain:3"], "all its lines: surftrace lines plain; what is in scope there: surftrace vars plain:3"),
+        (["vars", "plan"], "did you mean 'plain'"),
+        (["vars", "plain+0x4000"], "the code of plain does not reach to +0x4000"),
+        (["vars", "plain n"], "a place stands alone here, without values"),
+        (["vars", "pl*"], "this is neither a function of the kernel nor a line"),
     ],
 )
 def test_what_is_not_there(argv: list[str], message: str, program: Path, capsys: pytest.CaptureFixture[str]) -> None:

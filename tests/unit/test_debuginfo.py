@@ -12,12 +12,12 @@ from surftrace.cli.main import main
 from surftrace.dwarf.debuginfo import (
     DebugFile,
     DebugInfo,
-    DwarfError,
     build_id_of_file,
     is_damage,
     is_dwarf_of,
     platform_of,
 )
+from surftrace.dwarf.errors import DwarfError
 from surftrace.dwarf.search import find_kernel, given_kernel
 from surftrace.kernel.offline import open_debug_types, open_types
 from surftrace.kernel.types import TypeInfoError

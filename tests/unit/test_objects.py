@@ -8,7 +8,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,15 @@ import pytest
 from surftrace.compiler.plan import Plan, build_plan
 from surftrace.compiler.programs import resolve_program
 from surftrace.compiler.resolve import resolve
-from surftrace.compiler.resolved import ResolvedProbe
 from surftrace.errors import SurftraceError
 from surftrace.kernel.elf import ObjectError
 from surftrace.kernel.ldcache import default_folders, known_libraries, parse_cache
 from surftrace.kernel.machine import AARCH64, X86_64, Machine
-from surftrace.kernel.objects import Places, UserFunction, find_function, find_object
+from surftrace.kernel.objects import Places, find_object
 from surftrace.kernel.offline import OfflineKernel
 from surftrace.kernel.target import Target
 from surftrace.kernel.types import KernelTypes, TypeInfoError
+from surftrace.kernel.userfunctions import UserFunction, find_function
 from surftrace.lang.script import parse_script
 from surftrace.lang.source import CompileError, Diagnostic
 from surftrace.lang.syntax import UserTarget
@@ -505,7 +505,7 @@ class _NoTypes:
 
     def __init__(self, kernel: OfflineKernel) -> None:
         self.symbols, self.features, self.traceable = kernel.symbols, kernel.features, kernel.traceable
-        self.event_fields, self.event_names = kernel.event_fields, kernel.event_names
+        self.event_fields, self.event_names, self.modules = kernel.event_fields, kernel.event_names, kernel.modules
 
     def types(self, module: str = "") -> KernelTypes:
         """None are there."""
@@ -572,7 +572,7 @@ _MISTAKES = [
     ("R {p}:func a=%0", "arguments are gone when a function returns", "%0"),
     ("P {p}:func a=$retval", "$retval is there only when a function returns", "$retval"),
     ("P {p}:func a=$arg1", "the kernel knows '$arg1' for its own functions only", "$arg1"),
-    ("P {p}:func a=@jiffies", "memory at a symbol can be read by probes on the kernel only", "@jiffies"),
+    ("P {p}:func a=@jiffies", "{p} has no variable 'jiffies'", "@jiffies"),
     ("P {p}:func a=@0xffffffff81000000", "0xffffffff81000000 is no address of a program's", "@0xffffffff81000000"),
     ("P {p}:func a=%0->x", "the type information has no prototype of func, so it has no members", "%0"),
     ("P {p}:func a=text", "the type information has no prototype of func, so its parameters have no names", "text"),
@@ -637,6 +637,5 @@ def test_places_are_those_that_are_given(libraries: Path) -> None:
     (probe,) = parse_script(["P libone:shared a=%0"]).probes
     assert isinstance(probe.target, UserTarget)
     target = Target(X86_64, offline_kernel(shapes_btf()))
-    resolved = resolve_program(probe, probe.target, "f0", target, True, [], _in_folders(libraries))
-    assert isinstance(replace(resolved, name="f1"), ResolvedProbe)
+    (resolved,) = resolve_program(probe, probe.target, "f0", target, True, [], _in_folders(libraries))
     assert resolved.place.startswith(f"{libraries}/libone.so.1:0x")

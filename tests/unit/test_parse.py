@@ -103,11 +103,11 @@ def _is_its_text(node: object, text: str) -> bool:  # noqa: C901  one case a nod
         case syntax.PatternTarget():
             return text == (f"{node.module}:{node.pattern}" if node.module else node.pattern)
         case syntax.LineTarget():
-            return text.startswith(f"{node.name}:")
+            return text.startswith(f"{node.module}:{node.name}:" if node.module else f"{node.name}:")
         case syntax.AddressTarget():
             return int(text, 16) == node.address
         case syntax.UserTarget():
-            return text.startswith(f"{node.object}:{node.name}")
+            return any(text.startswith(f"{node.object}:{quote}{node.name}{quote}") for quote in ("", '"', "'"))
         case syntax.EventTarget():
             return text.replace(":", "/") == f"{node.system}/{node.name}"
         case syntax.And() | syntax.Or():
