@@ -1,5 +1,6 @@
 """A function and an expression in, the fetch argument that surftrace makes of it for Debian's 6.1 out."""
 
+from enum import Enum
 from functools import cache
 
 from surftrace.compiler.plan import build_plan
@@ -9,15 +10,28 @@ from surftrace.kernel.offline import OfflineKernel
 from surftrace.kernel.target import Target
 from surftrace.lang.script import parse_script
 from tests.kernel import images
+from tests.oracle import dbg
+
+
+class Types(Enum):
+    """Where all types come from."""
+
+    BTF = "-b"
+    DWARF = "-v"
 
 
 @cache
-def _target() -> Target:
-    return Target(machine_named("x86_64"), OfflineKernel.of_files(str(images.fetch("6.1").btf)))
+def _target(types: Types) -> Target:
+    image = images.fetch("6.1")
+    from_btf = types is Types.BTF
+    kernel = (
+        OfflineKernel.of_files(str(image.btf)) if from_btf else OfflineKernel.of_files(vmlinux=str(dbg.fetch(image)))
+    )
+    return Target(machine_named("x86_64"), kernel)
 
 
-def fetch_text(function: str, expression: str) -> str:
+def fetch_text(function: str, expression: str, types: Types = Types.BTF) -> str:
     """Return the text that the kernel would be given for `expression` at the entry of `function`."""
-    resolved = resolve(parse_script([f"p {function} a={expression}"]), _target(), has_guards=False)
+    resolved = resolve(parse_script([f"p {function} a={expression}"]), _target(types), has_guards=False)
     definition = build_plan(resolved, "surftrace", "little").steps[0].text
     return definition.partition(" a=")[2]

@@ -1,4 +1,7 @@
-"""Every chain of members in perf_chains.txt is read as `perf probe` reads it, from the DWARF of the same kernel."""
+"""Every chain of members in perf_chains.txt is read as `perf probe` reads it from the DWARF of the same kernel.
+
+surftrace has the types from the kernel's BTF, and, as perf has them, from its DWARF alone.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +10,7 @@ import pytest
 
 from tests.kernel import images
 from tests.oracle import dbg, perf
-from tests.oracle.compiled import fetch_text
+from tests.oracle.compiled import Types, fetch_text
 from tests.oracle.reads import parse_read
 
 # One pytest-xdist worker gets all, so that perf runs once.
@@ -42,6 +45,7 @@ def of_perf() -> dict[str, list[str]]:
     return perf.fetch_arguments(vmlinux, {name: [theirs for _, theirs in chains] for name, chains in CHAINS.items()})
 
 
+@pytest.mark.parametrize("types", Types, ids=lambda types: types.name)
 @pytest.mark.parametrize(
     ("function", "number"),
     [
@@ -50,8 +54,10 @@ def of_perf() -> dict[str, list[str]]:
         for number, (ours, _) in enumerate(chains)
     ],
 )
-def test_a_chain_is_read_as_perf_reads_it(function: str, number: int, of_perf: dict[str, list[str]]) -> None:
+def test_a_chain_is_read_as_perf_reads_it(
+    function: str, number: int, types: Types, of_perf: dict[str, list[str]]
+) -> None:
     ours, theirs = CHAINS[function][number]
-    our_text, their_text = fetch_text(function, ours), of_perf[function][number]
+    our_text, their_text = fetch_text(function, ours, types), of_perf[function][number]
     difference = f"surftrace makes {our_text} of {ours}, perf {their_text} of {theirs}"
     assert parse_read(our_text) == parse_read(their_text), difference
