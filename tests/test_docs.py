@@ -95,6 +95,9 @@ def test_an_example_compiles(
     kernel = "arm64" if "aarch64" in command else "6.1"
     (tmp_path / "vmlinux.btf").symlink_to(images.fetch(kernel).btf)
     (tmp_path / "sch_htb.ko").symlink_to(dbg.fetch_module(images.fetch("6.1")))
+    if any("./orders:" in word for word in command):
+        source = ROOT / "tests/programs/orders.c"
+        subprocess.run(["gcc", "-g", "-O1", "-o", tmp_path / "orders", source], check=True)
     monkeypatch.chdir(tmp_path)
     is_script, is_explained = "-o" in command, "--explain" in command
     is_shown = not (is_script or is_explained or _PRINT_CODE.intersection(command))
