@@ -69,7 +69,8 @@ def completed(holder: Type, span: Span, scope: Scope) -> Type:
     holder = scope.types.defined(holder)
     if underlying(holder).is_complete():
         return holder
-    raise scope.fail(span, f"this kernel's type information only declares {spelled(holder)}")
+    whose = "the program" if scope.is_user else "this kernel"
+    raise scope.fail(span, f"{whose}'s type information only declares {spelled(holder)}")
 
 
 def _header(packet: syntax.Packet, skb: Value, scope: Scope) -> tuple[Value, Type]:

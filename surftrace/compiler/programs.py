@@ -10,6 +10,7 @@ from surftrace.compiler.scope import Scope
 from surftrace.dwarf.units import Function
 from surftrace.errors import SurftraceError
 from surftrace.kernel.code import Code, CodePlace, open_code
+from surftrace.kernel.cppnames import demangled
 from surftrace.kernel.elf import ObjectError
 from surftrace.kernel.machine import Machine
 from surftrace.kernel.objects import PLACES, Places, find_object
@@ -22,6 +23,7 @@ from surftrace.lang.syntax import Kind, LineTarget, Probe, UserTarget
 # Bytes that every instruction starts at a multiple of: others have to be known to begin one.
 _INSTRUCTION_SIZES = {"aarch64": 4, "ppc64le": 4, "loongarch64": 4, "riscv64": 2, "s390x": 2}
 _FIXED_SIZE = 4
+_SPLIT = "surftrace reads no .dwo files: compile it without -gsplit-dwarf"
 
 
 def resolve_program(
@@ -93,6 +95,8 @@ class _Resolver:
         if code is None:
             hint = "compile it with -g, or install its debug symbols"
             raise CompileError([Diagnostic(source, span, f"lines need DWARF, and {self.path} has none", (hint,))])
+        if split := code.split_file():
+            raise CompileError([Diagnostic(source, span, f"what DWARF tells of {self.path} is in {split}", (_SPLIT,))])
         named = self.user.name
         if not is_source_file(named):
             named = find_function(self.path, named, self.target.machine, self.places).name
@@ -111,8 +115,13 @@ class _Resolver:
 
     def at(self, function: UserFunction, byte_offset: int, name: str) -> ResolvedProbe:
         """A probe at a place in a function."""
+        known = len(self.warnings)
         scope = self.scope(function, byte_offset)
-        fields, condition = resolve_contents(self.probe, scope, self.has_guards, self.warnings)
+        notes = self.warnings[known:]
+        try:
+            fields, condition = resolve_contents(self.probe, scope, self.has_guards, self.warnings)
+        except CompileError as error:  # what is wrong with the DWARF explains what is not known
+            raise CompileError([*notes, *error.diagnostics]) from None
         place = f"{self.path}:{function.file_offset + byte_offset:#x}"
         return ResolvedProbe(self.probe, name, place, fields, condition, scope)
 
@@ -134,7 +143,7 @@ class _Resolver:
         return Scope(
             self.probe.source,
             self.probe.kind,
-            function.name,
+            demangled(function.name),
             byte_offset,
             machine,
             types,
@@ -149,7 +158,10 @@ class _Resolver:
         """The program's code and the function in it, as far as DWARF tells; damaged DWARF is as none, and told."""
         try:
             code = self.code()
-            return code, code.function_at(function.address) if code is not None else None
+            found = code.function_at(function.address) if code is not None else None
+            if code is not None and found is None and (split := code.split_file(function.address)):
+                self.warn(f"what DWARF tells of {function.name} is in {split}", hints=(_SPLIT,))
+            return code, found
         except SurftraceError as error:  # most of what can be asked needs none of it
             self.warn(error.message, hints=error.hints)
             return None, None

@@ -9,8 +9,8 @@ import drgn
 
 from surftrace.btf.program import BtfProgram
 from surftrace.dwarf.debuginfo import DebugFile, DebugInfo
-from surftrace.dwarf.types import Prototype, TypeReader, find_type, find_variable
-from surftrace.dwarf.units import Function, number_of, unit_of
+from surftrace.dwarf.types import Prototype, TypeReader, find_type, has_types
+from surftrace.dwarf.units import Function, home_of, number_of
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.machine import Machine
 from surftrace.kernel.types import KernelTypes, Type, TypeInfoError
@@ -59,7 +59,9 @@ class ProgramTypes:
 
     def prototype(self) -> Prototype | None:
         """That of the probed function; None where its DWARF does not tell."""
-        return self._reader.prototype(self._function.die) if self._function is not None else None
+        if self._function is None or self._function.is_assembler or not has_types(self._function.die):
+            return None
+        return self._reader.prototype(self._function.die)
 
     def function(self, name: str) -> Type | None:
         """None: the kernel's functions mean nothing here."""
@@ -67,15 +69,14 @@ class ProgramTypes:
 
     def variable(self, name: str) -> Type | None:
         """The type of one of the program's variables; None where its DWARF has none of that name."""
-        if self._function is not None:
-            die = find_variable(unit_of(self._function.die).get_top_DIE(), name)
-            if die is not None:
-                return self._reader.of_thing(die)
         return self._own.variable(name)
 
     def defined(self, type_: Type) -> Type:
         """The definition of a type that may be only declared; the type itself where there is none."""
-        return self._own.defined(type_)
+        try:
+            return self._own.defined(type_)
+        except SyntaxError:  # drgn reads no names of templates
+            return type_
 
     def of_thing(self, die: "DIE") -> Type:
         """The type of a variable that DWARF describes; DwarfError where it has none that is known."""
@@ -121,7 +122,7 @@ class ProgramTypes:
         prog = drgn.Program(drgn.Platform(drgn.Architecture.UNKNOWN, flags))
         files = (DebugFile(self._path),) if self._path is not None else ()
         if self._function is not None:
-            unit = unit_of(self._function.die).get_top_DIE()
+            unit = home_of(self._function.die).get_top_DIE()
             if number_of(unit, "DW_AT_language") in _CPP:
                 prog.language = drgn.Language.CPP
             prog.register_type_finder("unit", self._find, enable_index=0)
@@ -136,5 +137,5 @@ class ProgramTypes:
         if self._function is None:
             return None
         keywords = tuple(keyword for kind, each in _KEYWORDS.items() if kind in kinds for keyword in each)
-        die = find_type(unit_of(self._function.die).get_top_DIE(), name, keywords)
+        die = find_type(home_of(self._function.die).get_top_DIE(), name, keywords)
         return self._reader.of(die) if die is not None else None

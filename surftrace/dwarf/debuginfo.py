@@ -9,7 +9,6 @@ from typing import Literal, TypeVar
 
 import drgn
 
-from surftrace.dwarf.common import common_file
 from surftrace.dwarf.errors import DwarfError
 from surftrace.dwarf.packed import content_of, view_of
 from surftrace.record import record
@@ -22,6 +21,8 @@ _MODULE_NAME = re.compile(rb"\0name=([^\0]+)")
 _BUILD_ID = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
 _BUILD_ID_BIG = re.compile(rb"\0\0\0\x04\0\0\0\x14\0\0\0\x03GNU\0(.{20})", re.DOTALL)
 _DWARF = "dwarf"
+# What drgn says of a function in assembler, whose result has no type that C knows: DW_TAG_unspecified_type.
+_NO_C_TYPE = "unknown DWARF type tag"
 _PT_LOAD, _PROGRAM_HEADER_SIZE = 1, 56
 
 
@@ -86,7 +87,23 @@ class DebugInfo:
     def function(self, name: str) -> drgn.Type | None:
         """The prototype of a function; None where no file has it."""
         self.load()
-        return _found(lambda: self._prog.function(name).type_) if self._files else None
+        try:
+            found = _found(lambda: self._prog.function(name)) if self._files else None
+        except DwarfError as error:
+            if _NO_C_TYPE in error.message:
+                return None
+            raise
+        return None if found is None or self._is_assembler(found) else found.type_
+
+    def _is_assembler(self, function: drgn.Object) -> bool:
+        """Has the function no prototype, because it is not written in C?"""
+        from surftrace.dwarf.units import DwarfFile  # most functions need it not
+
+        type_, address = function.type_, function.address_
+        if type_.parameters or type_.type.kind is not drgn.TypeKind.VOID or address is None:
+            return False
+        described = (DwarfFile(file.path).function_at(address) for file in self._files or ())
+        return any(each is not None and each.is_assembler for each in described)
 
     def variable(self, name: str) -> drgn.Type | None:
         """The type of a variable; None where no file has it."""
@@ -136,6 +153,8 @@ def add_debug_file(prog: drgn.Program, file: DebugFile) -> None:
     try:
         module.try_file(content_of(file.path).path, force=True)
         if module.debug_file_status is drgn.ModuleFileStatus.WANT_SUPPLEMENTARY:
+            from surftrace.dwarf.common import common_file
+
             module.try_file(common_file(file.path) or "")
     except (DwarfError, MemoryError):
         raise

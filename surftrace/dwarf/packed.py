@@ -1,11 +1,8 @@
 """An ELF file in, its bytes out: unpacked where gzip, xz or zstd have packed it, as distributions do with modules."""
 
-import gzip
 import io
-import lzma
 import mmap
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -113,10 +110,14 @@ def _unpacked(path: str, packing: bytes, _version: tuple[int, ...]) -> Content:
 
 
 def _gzip(path: str) -> AbstractContextManager[_Stream]:
+    import gzip  # few files are packed: each library is loaded for its own
+
     return gzip.open(path)
 
 
 def _xz(path: str) -> AbstractContextManager[_Stream]:
+    import lzma
+
     return lzma.open(path)
 
 
@@ -133,6 +134,8 @@ def _zstd(path: str) -> AbstractContextManager[_Stream]:
 
 @contextmanager
 def _zstd_program(path: str) -> Iterator[_Stream]:
+    import subprocess
+
     argv = ["zstd", "--decompress", "--stdout", "--quiet", "--", path]
     try:
         program = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

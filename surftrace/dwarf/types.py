@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import drgn
 
+from surftrace.dwarf.classes import bare_type, is_by_reference, target_of
 from surftrace.dwarf.errors import DwarfError
-from surftrace.dwarf.units import declaration_of, name_of, number_of
+from surftrace.dwarf.units import declaration_of, home_of, name_of, number_of, parameters_of, text_of
 from surftrace.record import record
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _KEYWORDS = {
     "DW_TAG_base_type": "",
 }
 _SPACES = ("DW_TAG_namespace", "DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type")
+_TYPED = ("DW_TAG_formal_parameter", "DW_TAG_unspecified_parameters")
 _QUALIFIERS = {
     "DW_TAG_const_type": drgn.Qualifiers.CONST,
     "DW_TAG_volatile_type": drgn.Qualifiers.VOLATILE,
@@ -38,8 +40,6 @@ _POINTERS = ("DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_refe
 # DWARF 5, 7.8: DW_ATE_ of base types.
 _BOOLEAN, _FLOAT, _SIGNED, _SIGNED_CHAR = 0x02, 0x04, 0x05, 0x06
 _COMPLEX = 0x03
-# DWARF 5, 7.15: DW_CC_ of classes that are passed as the address of a copy, and returned through one.
-_PASSED_BY_REFERENCE = 4
 
 
 @record
@@ -63,7 +63,7 @@ class TypeReader:
 
     def of_thing(self, die: "DIE") -> drgn.Type:
         """The type of a variable, a parameter or a member; void where it has none."""
-        return self._of(_target(die), 0)
+        return self._of(target_of(die), 0)
 
     def of(self, die: "DIE") -> drgn.Type:
         """The type that an entry describes."""
@@ -74,25 +74,34 @@ class TypeReader:
 
         A class that is passed by reference, for C++ has to copy it itself, is a pointer.
         """
-        result = self._of(_target(die), 0)
+        result = self._of(target_of(die), 0)
         return Prototype(
             self._prog.function_type(result, tuple(self._parameters(die)), _is_variadic(die)),
-            _is_by_reference(_target(die)),
+            is_by_reference(target_of(die)),
         )
 
     def _parameters(self, die: "DIE") -> Iterator[drgn.TypeParameter]:
-        for child in die.iter_children():
-            if child.tag == "DW_TAG_formal_parameter":
-                type_ = self._of(_target(child), 0)
-                if _is_by_reference(_target(child)):
-                    type_ = self._prog.pointer_type(type_)
-                yield drgn.TypeParameter(type_, name_of(child) or None)
+        for child in parameters_of(die):
+            yield drgn.TypeParameter(self._passed(child), name_of(child) or None)
+
+    def _passed(self, parameter: "DIE") -> drgn.Type:
+        """The type of a parameter as calling conventions know it: a vector is no array of numbers there."""
+        target = target_of(parameter)
+        type_ = self._of(target, 0)
+        if is_by_reference(target):
+            return self._prog.pointer_type(type_)
+        vector = bare_type(target)
+        if vector is not None and "DW_AT_GNU_vector" in vector.attributes:
+            return self._prog.float_type(str(type_.type_name()), drgn.sizeof(type_))
+        return type_
 
     def _of(self, die: "DIE | None", depth: int) -> drgn.Type:
         if die is None:
             return self._prog.void_type()
         if depth > _MAX_DEPTH:
             raise DwarfError("a type that contains itself")
+        if "DW_AT_signature" in die.attributes:  # the type is in a unit of its own: DWARF 5, 3.1.4
+            die = die.get_DIE_from_attribute("DW_AT_signature")
         key = id(die.dwarfinfo), die.offset
         if key not in self._known:
             self._known[key] = self._made(die, depth + 1)
@@ -104,12 +113,12 @@ class TypeReader:
         if self._named is not None and tag in _KEYWORDS and name:
             return self._named(_KEYWORDS[tag] + name)
         if tag in _QUALIFIERS:
-            return self._of(_target(die), depth).qualified(_QUALIFIERS[tag])
+            return self._of(target_of(die), depth).qualified(_QUALIFIERS[tag])
         if tag in _POINTERS:
-            return prog.pointer_type(self._of(_target(die), depth))
+            return prog.pointer_type(self._of(target_of(die), depth))
         match tag:
             case "DW_TAG_typedef":
-                return prog.typedef_type(name, self._of(_target(die), depth))
+                return prog.typedef_type(name, self._of(target_of(die), depth))
             case "DW_TAG_base_type":
                 return self._base(die, name)
             case "DW_TAG_structure_type" | "DW_TAG_class_type" | "DW_TAG_union_type":
@@ -120,12 +129,24 @@ class TypeReader:
                 return self._array(die, depth)
             case "DW_TAG_subroutine_type":
                 return prog.function_type(
-                    self._of(_target(die), depth), tuple(self._parameters(die)), _is_variadic(die)
+                    self._of(target_of(die), depth), tuple(self._parameters(die)), _is_variadic(die)
                 )
+            case "DW_TAG_ptr_to_member_type":
+                return self._pointer_to_member(die, depth)
             case "DW_TAG_unspecified_type":
-                return prog.void_type()
+                return prog.pointer_type(prog.void_type()) if "nullptr" in name else prog.void_type()
             case _:
                 raise DwarfError(f"a type that C has not ({tag.removeprefix('DW_TAG_').replace('_', ' ')})")
+
+    def _pointer_to_member(self, die: "DIE", depth: int) -> drgn.Type:
+        """Itanium C++ ABI 2.3: an offset, or a function's address with an adjustment of `this`."""
+        target = bare_type(target_of(die))
+        word = self._prog.int_type("long", 8, True)
+        if target is None or target.tag != "DW_TAG_subroutine_type":
+            return word
+        function = self._prog.pointer_type(self._of(target, depth))
+        parts = (drgn.TypeMember(function, "ptr"), drgn.TypeMember(word, "adj", 64))
+        return self._prog.struct_type(None, 16, parts)
 
     def _base(self, die: "DIE", name: str) -> drgn.Type:
         size, encoding = number_of(die, "DW_AT_byte_size") or 0, number_of(die, "DW_AT_encoding")
@@ -134,7 +155,9 @@ class TypeReader:
         if encoding == _FLOAT:
             return self._prog.float_type(name, size)
         if encoding == _COMPLEX:
-            raise DwarfError(f"a type that C has not ({name})")
+            part = self._prog.float_type(name.removeprefix("complex "), size // 2)
+            parts = (drgn.TypeMember(part, "real"), drgn.TypeMember(part, "imag", 4 * size))
+            return self._prog.struct_type(name, size, parts)
         return self._prog.int_type(name, size, encoding in (_SIGNED, _SIGNED_CHAR))
 
     def _aggregate(self, die: "DIE", name: str | None) -> drgn.Type:
@@ -176,7 +199,7 @@ class TypeReader:
             for child in die.iter_children()
             if child.tag == "DW_TAG_enumerator"
         ]
-        target = _target(die)
+        target = target_of(die)
         if target is not None:
             compatible = self._of(target, depth)
             while compatible.kind == drgn.TypeKind.TYPEDEF:
@@ -190,7 +213,7 @@ class TypeReader:
         return self._prog.enum_type(name, compatible, enumerators)
 
     def _array(self, die: "DIE", depth: int) -> drgn.Type:
-        element = self._of(_target(die), depth)
+        element = self._of(target_of(die), depth)
         lengths = [_length(each) for each in die.iter_children() if each.tag == "DW_TAG_subrange_type"]
         for length in reversed(lengths):
             element = self._prog.array_type(element, length)
@@ -222,9 +245,32 @@ def find_type(unit: "DIE", name: str, keywords: tuple[str, ...]) -> "DIE | None"
     return next(_definitions(unit, name.split("::"), tags), None)
 
 
-def find_variable(unit: "DIE", name: str) -> "DIE | None":
-    """The variable of that name in a unit, outside of its functions."""
-    return next(_definitions(unit, name.split("::"), {"DW_TAG_variable"}), None)
+def has_types(function: "DIE") -> bool:
+    """Does DWARF tell the types of a function? With -g1 the compiler leaves all types out, and parameters with them."""
+    if "DW_AT_type" in function.attributes or any(child.tag in _TYPED for child in function.iter_children()):
+        return True
+    return any(die.tag == "DW_TAG_base_type" for die in home_of(function).get_top_DIE().iter_children())
+
+
+def find_variables(unit: "DIE", name: str) -> "list[DIE]":
+    """The variables in a unit, outside of its functions, of that name, be it their symbols' or the end of one of C++.
+
+    Those of exactly that name go before those whose name ends in it: there is one, but where the program was optimised
+    as a whole.
+    """
+    last = name.rpartition("::")[2]
+    found = [die for die in _variables(unit, 0) if name_of(die) == last or text_of(die, "DW_AT_linkage_name") == name]
+    names = {id(die): qualified_name(die) for die in found}
+    exact = [die for die in found if names[id(die)] == name or text_of(die, "DW_AT_linkage_name") == name]
+    return exact or [die for die in found if names[id(die)].endswith(f"::{name}")]
+
+
+def _variables(around: "DIE", depth: int) -> "Iterator[DIE]":
+    for die in around.iter_children():
+        if die.tag == "DW_TAG_variable" and "DW_AT_declaration" not in die.attributes:
+            yield die
+        elif die.tag == "DW_TAG_namespace" and depth < _MAX_DEPTH:
+            yield from _variables(die, depth + 1)
 
 
 def _definitions(around: "DIE", names: list[str], tags: set[str]) -> "Iterator[DIE]":
@@ -235,24 +281,6 @@ def _definitions(around: "DIE", names: list[str], tags: set[str]) -> "Iterator[D
                 yield die
         elif die.tag in _SPACES and name_of(die) == first:
             yield from _definitions(die, rest, tags)
-
-
-def _target(die: "DIE") -> "DIE | None":
-    """The entry of a thing's type; None for void."""
-    entry: DIE | None = die
-    for _ in range(_MAX_DEPTH):
-        if entry is None or "DW_AT_type" in entry.attributes:
-            break
-        entry = declaration_of(entry)
-    return entry.get_DIE_from_attribute("DW_AT_type") if entry is not None else None
-
-
-def _is_by_reference(die: "DIE | None") -> bool:
-    for _ in range(_MAX_DEPTH):
-        if die is None or (die.tag != "DW_TAG_typedef" and die.tag not in _QUALIFIERS):
-            break
-        die = _target(die)
-    return die is not None and number_of(die, "DW_AT_calling_convention") == _PASSED_BY_REFERENCE
 
 
 def _is_variadic(die: "DIE") -> bool:
@@ -271,7 +299,7 @@ def _bit_offset(member: "DIE", is_little: bool) -> int | None:
     if before is None or size is None:
         return start
     # DWARF 3 and older count from the most significant bit of a storage unit.
-    storage = number_of(member, "DW_AT_byte_size") or number_of(_target(member) or member, "DW_AT_byte_size") or 0
+    storage = number_of(member, "DW_AT_byte_size") or number_of(target_of(member) or member, "DW_AT_byte_size") or 0
     return start + (8 * storage - before - size if is_little else before)
 
 

@@ -4,6 +4,7 @@ drgn tells types; lines and the places of variables it keeps to itself. pyelftoo
 that is mapped, not read: of a kernel's 150 MB only the unit that is asked for is ever looked at.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -48,10 +49,14 @@ _SECTIONS = {
     "debug_types_sec": ".debug_types",
 }
 _COMPRESSED = 0x800
+_ASSEMBLER = 0x8001  # DW_LANG_Mips_Assembler, which GNU as writes
 _IS_WIDE = 0xFFFFFFFF  # a length of 64 bits follows: DWARF 5, 7.4
 # A unit's header and the names in its first entry: of the compiler, of the source file, of the folder.
 _UNIT_HEAD = 512
 _MAX_NAMESPACES = 64
+_AROUND_FUNCTIONS = tuple(
+    f"DW_TAG_{tag}" for tag in ("subprogram", "namespace", "lexical_block", "structure_type", "class_type")
+)
 _MAX_ORIGINS = 8  # they may be chained: a damaged file's go round
 
 
@@ -80,6 +85,11 @@ class Function:
     def is_external(self) -> bool:
         """May code of other units call it by its name?"""
         return bool(number_of(self.die, "DW_AT_external"))
+
+    @property
+    def is_assembler(self) -> bool:
+        """Is it written in assembler, of which DWARF has lines, and neither parameters nor a result?"""
+        return number_of(unit_of(self.die).get_top_DIE(), "DW_AT_language") == _ASSEMBLER
 
     def holds(self, address: int) -> bool:
         """Is this address in its code?"""
@@ -123,7 +133,8 @@ class DwarfFile:
         unit = self.unit_at(address)
         if unit is None:
             return None
-        for die in _subprograms(unit.get_top_DIE()):
+        top = unit.get_top_DIE()
+        for die in itertools.chain(_subprograms(top), _local_subprograms(top)):
             if any(low <= address < high for low, high in self.ranges_of(die)):
                 return self._function(die)
         return None
@@ -137,7 +148,7 @@ class DwarfFile:
     def _function(self, die: "DIE") -> Function:
         ranges = tuple(self.ranges_of(die))
         number, low = number_of(die, "DW_AT_decl_file"), number_of(die, "DW_AT_low_pc")
-        file = self.files_of(unit_of(die)).get(number, "") if number is not None else ""
+        file = self.files_of(home_of(die)).get(number, "") if number is not None else ""
         line = number_of(die, "DW_AT_decl_line") or 0
         return Function(name_of(die), low if low is not None else ranges[0][0], ranges, file, line, die)
 
@@ -147,9 +158,10 @@ class DwarfFile:
         offset = aranges.cu_offset_at_addr(address) if aranges is not None else None
         if offset is not None:
             return self.info.get_CU_at(offset)
-        if aranges is not None:
-            return None
-        return next((unit for unit in self.units() if self._covers(unit, address)), None)
+        # Clang's units are not in that section, also where it has those that GCC made.
+        listed = {entry.info_offset for entry in aranges.entries} if aranges is not None else set()
+        others = (unit for unit in self.units() if unit.cu_offset not in listed)
+        return next((unit for unit in others if self._covers(unit, address)), None)
 
     def units(self) -> Iterator["CompileUnit"]:
         """All units, in the file's order."""
@@ -176,6 +188,9 @@ class DwarfFile:
         pattern = re.compile(b"|".join(map(re.escape, marks)))
         stream = self.info.debug_info_sec.stream
         at, end = 0, self.info.debug_info_sec.size
+        if self.info.debug_str_offsets_sec is not None:  # Clang's units name a string by its number: any may have it
+            yield from self.units()
+            return
         while at < end:
             stream.seek(at)
             head = stream.read(_UNIT_HEAD)
@@ -266,6 +281,15 @@ def _subprograms(around: "DIE", depth: int = 0) -> "Iterator[DIE]":
             yield from _subprograms(die, depth + 1)
 
 
+def _local_subprograms(around: "DIE", depth: int = 0) -> "Iterator[DIE]":
+    """The functions inside of others: those of C++'s local classes, lambdas."""
+    for die in around.iter_children():
+        if depth and die.tag == "DW_TAG_subprogram":
+            yield die
+        if die.tag in _AROUND_FUNCTIONS and depth < _MAX_NAMESPACES:
+            yield from _local_subprograms(die, depth + 1)
+
+
 def _whole(section: "DebugSectionDescriptor") -> bytes:
     section.stream.seek(0)
     return section.stream.read()
@@ -276,9 +300,40 @@ def unit_of(die: "DIE") -> "CompileUnit":
     return cast("CompileUnit", die.cu)
 
 
+def split_name(unit: "CompileUnit") -> str:
+    """The file that a unit's entries are in, where -gsplit-dwarf left only a skeleton of it; else empty."""
+    top = unit.get_top_DIE()
+    return text_of(top, "DW_AT_dwo_name") or text_of(top, "DW_AT_GNU_dwo_name")
+
+
+def parameters_of(function: "DIE") -> "list[DIE]":
+    """The entries of a function's parameters, in the order of the source: in a clone those that are left come first."""
+    found = [child for child in function.iter_children() if child.tag == "DW_TAG_formal_parameter"]
+    origins = [declaration_of(each) for each in found]
+    if any(origin is None for origin in origins):
+        return found
+    places = {each.offset: origin.offset for each, origin in zip(found, origins, strict=True) if origin is not None}
+    return sorted(found, key=lambda each: places[each.offset])
+
+
+def home_of(die: "DIE") -> "CompileUnit":
+    """The unit of the source that an entry was declared in: what is optimised as a whole has its code elsewhere."""
+    for _ in range(_MAX_ORIGINS):
+        origin = declaration_of(die)
+        if origin is None:
+            break
+        die = origin
+    return unit_of(die)
+
+
 def name_of(die: "DIE") -> str:
     """The name of what an entry describes, here or where it was declared; empty for what has none."""
-    value = _value_of(die, "DW_AT_name")
+    return text_of(die, "DW_AT_name")
+
+
+def text_of(die: "DIE", name: str) -> str:
+    """An attribute that is a text, here or where the thing was declared; empty where it has none."""
+    value = _value_of(die, name)
     return value.decode(errors="replace") if isinstance(value, bytes) else ""
 
 

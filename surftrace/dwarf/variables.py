@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from surftrace.dwarf.units import DwarfFile, Function, name_of, unit_of
+from surftrace.dwarf.units import parameters_of as parameter_entries
 from surftrace.record import record
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _BLOCKS = ("DW_TAG_lexical_block", "DW_TAG_inlined_subroutine", "DW_TAG_subprogram")
 _VARIABLES = ("DW_TAG_formal_parameter", "DW_TAG_variable")
 _MAX_DEPTH = 64
+# Addresses by their number in .debug_addr, as Clang has them.
+_INDEXED = ("DW_OP_addrx", "DW_OP_GNU_addr_index")
 _THREAD_LOCAL = ("DW_OP_form_tls_address", "DW_OP_GNU_push_tls_address")
 
 
@@ -59,7 +62,7 @@ def variables_at(file: DwarfFile, function: Function, address: int) -> list[Vari
 
 def parameters_of(function: Function) -> list[Variable]:
     """The function's parameters, those without a name too."""
-    return [Variable(name_of(die), die, True, 0) for die in function.die.iter_children() if die.tag == _VARIABLES[0]]
+    return [Variable(name_of(die), die, True, 0) for die in parameter_entries(function.die)]
 
 
 def _in_scope(file: DwarfFile, block: "DIE", address: int, depth: int) -> Iterator[Variable]:
@@ -185,6 +188,8 @@ class _Machine:
             self.spot = Spot(arguments[0], (arguments[1],))
         elif name == "DW_OP_addr":
             self.spot = Spot(None, (arguments[0],))
+        elif name in _INDEXED:
+            self.spot = Spot(None, (self.file.info.get_addr(self.die.cu, arguments[0]),))
         elif name == "DW_OP_fbreg":
             frame = self.frame_base()
             *before, last = frame.byte_offsets

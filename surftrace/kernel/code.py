@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from surftrace.dwarf.errors import DwarfError
 from surftrace.dwarf.packed import view_of
-from surftrace.dwarf.units import DwarfFile, Function, LineRow, name_of, unit_of
+from surftrace.dwarf.units import DwarfFile, Function, LineRow, name_of, split_name, unit_of
 from surftrace.dwarf.variables import Location, Variable, location_at, variables_at
 from surftrace.kernel.elf import read_elf
 from surftrace.kernel.elfsymbols import Symbol, SymbolKind, SymbolRanges, SymbolTable
@@ -16,6 +16,8 @@ from surftrace.record import record
 
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
+
+_WHOLE_PROGRAM = "<artificial>"
 
 
 @record
@@ -101,6 +103,14 @@ class Code:
         """The folder that the compiler ran in, from which paths of files count."""
         return self.file.folder_of(unit_of(function.die))
 
+    def split_file(self, address: int | None = None) -> str:
+        """The file with the DWARF of the code at an address, or of any code, where that is split off; else empty."""
+        return self.file.guarded(lambda: self._split_file(address))
+
+    def _split_file(self, address: int | None) -> str:
+        unit = self.file.unit_at(address) if address is not None else next(self.file.units(), None)
+        return split_name(unit) if unit is not None else ""
+
     def object_at(self, address: int) -> tuple[str, int] | None:
         """The variable's symbol that is at an address, and the offset from it."""
         symbol = self._objects.at(address)
@@ -124,14 +134,13 @@ class Code:
     def _places_by_line(self, function: Function, file: str) -> dict[int, list[CodePlace]]:
         """The same for each line of a file."""
         found: dict[int, dict[int, CodePlace]] = {}
-        before: LineRow | None = None
+        begun: tuple[str, int] | None = None  # rows of the same line behind its first statement are one piece with it
         for row in self.rows(function):
-            # A row goes on where the one before was of the line already.
-            goes_on = before is not None and (before.file, before.line) == (file, row.line)
-            if row.file == file and row.is_statement and not goes_on and (symbol := self.symbol_at(row.address)):
+            begun = begun if begun == (row.file, row.line) else None
+            if row.file == file and row.is_statement and begun is None and (symbol := self.symbol_at(row.address)):
+                begun = file, row.line
                 place = CodePlace(*symbol, row.address, file, row.line, self.module)
                 found.setdefault(row.line, {}).setdefault(row.address, place)
-            before = row
         return {line: list(places.values()) for line, places in found.items()}
 
     def _variables(self, function: Function, address: int) -> dict[str, Variable]:
@@ -152,6 +161,11 @@ class Code:
     def _compiled_of(self, path: str) -> Iterator["CompileUnit"]:
         for unit in self.file.units_of_file(path.rpartition("/")[2]):
             if is_path(name_of(unit.get_top_DIE()), path):
+                yield unit
+        # What GCC optimised as a whole (-flto) is in units of their own, beside those of the sources.
+        for unit in self.file.units_of_file(_WHOLE_PROGRAM):
+            is_one = name_of(unit.get_top_DIE()) == _WHOLE_PROGRAM
+            if is_one and any(is_path(file, path) for file in self.file.files_of(unit).values()):
                 yield unit
 
 

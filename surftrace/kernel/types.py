@@ -9,7 +9,6 @@ from drgn import TypeKind
 
 from surftrace.btf.program import BtfProgram
 from surftrace.dwarf.debuginfo import DebugInfo
-from surftrace.dwarf.types import TypeReader
 from surftrace.errors import SurftraceError
 from surftrace.kernel.formats import EventField
 from surftrace.names import nearest
@@ -101,6 +100,8 @@ class KernelTypes:
 
     def of_thing(self, die: "DIE") -> Type:
         """The type of a variable that DWARF describes; DwarfError where it has none that is known."""
+        from surftrace.dwarf.types import TypeReader  # what has types by name alone does without
+
         return TypeReader(self.program.prog, self.named).of_thing(die)
 
     def function_names(self) -> Iterator[str]:

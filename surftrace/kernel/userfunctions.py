@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from surftrace.kernel.cppnames import symbols_named
+from surftrace.kernel.cppnames import is_clone, symbols_named
 from surftrace.kernel.debugfiles import dwarf_path, separate_table
 from surftrace.kernel.elf import Elf, ObjectError, read_elf
 from surftrace.kernel.elfsymbols import Symbol, SymbolKind, SymbolTable
@@ -46,7 +46,7 @@ def find_function(path: str, name: str, machine: Machine, places: Places = PLACE
     if version:
         symbols = _of_version(symbols, path, base, version.removeprefix("@"))
     elif not symbols and not clones:
-        symbols = _of_cpp(path, name, tables)
+        symbols, clones = _of_cpp(path, name, tables)
     if not symbols and not clones:
         raise _missing(elf, path, base, tables, machine, places)
     if _is_indirect(symbols):
@@ -93,20 +93,26 @@ def _of_version(symbols: Sequence[Symbol], path: str, name: str, version: str) -
     raise ObjectError(f"'{name}' of {path} has no version {version}", *hints)
 
 
-def _of_cpp(path: str, name: str, tables: Sequence[SymbolTable]) -> list[Symbol]:
-    """The symbols of C++'s function of that name. ObjectError where several functions have it."""
+def _of_cpp(path: str, name: str, tables: Sequence[SymbolTable]) -> tuple[list[Symbol], list[Symbol]]:
+    """The symbols of C++'s function of that name, and those of its clones. ObjectError where several have the name."""
     found = {
         whole: symbols
         for whole, each in symbols_named(tables, name).items()
-        if (symbols := [symbol for symbol in each if symbol.is_defined and symbol.kind == SymbolKind.FUNC])
+        if (symbols := [symbol for symbol in each if symbol.kind == SymbolKind.FUNC])
     }
-    if len({symbol.address for symbols in found.values() for symbol in symbols}) > 1:
-        listed = [f'"{whole}"' for whole in sorted(found)]
-        if len(listed) == 1:  # a constructor of a class alone, and of it as a part of another
-            listed = sorted({symbol.name for symbols in found.values() for symbol in symbols})
+    plain = [symbol for symbols in found.values() for symbol in symbols if not is_clone(symbol.name)]
+    clones = [symbol for symbols in found.values() for symbol in symbols if is_clone(symbol.name)]
+    if len({symbol.address for symbol in plain or clones}) > 1:
+        # One name alone: a constructor of a class, and of it as a part of another.
+        is_one = len(found) == 1
+        listed = (
+            sorted({symbol.name for symbol in plain or clones}) if is_one else [f'"{each}"' for each in sorted(found)]
+        )
         shown = ", ".join(listed[:_SHOWN]) + (", ..." if listed[_SHOWN:] else "")
-        raise ObjectError(f"{path} has several functions '{name}'", f"name one in quotes: {shown}")
-    return next(iter(found.values()), [])
+        raise ObjectError(
+            f"{path} has several functions '{name}'", f"name one{'' if is_one else ' in quotes'}: {shown}"
+        )
+    return plain, clones
 
 
 def _note(name: str, chosen: Symbol, symbols: Sequence[Symbol], clones: Sequence[Symbol]) -> str:

@@ -154,13 +154,13 @@ def test_a_place_inside(guest: Guest, program: Path) -> None:
 
 def test_functions_of_the_library(guest: Guest, program: Path) -> None:
     own = 'comm=$comm f:comm=="prog"'
-    probes = [f"P libc:alarm t=%0 {own}&&t>0", f"R libc:fopen f=$retval {own}&&f==0", f"P libc.so.6:sleep t=%0 {own}"]
+    probes = [f"P libc:alarm t=%0 {own}&&t>0", f"R libc:fopen f=X$retval {own}&&f==0", f"P libc.so.6:sleep t=%0 {own}"]
     with running(guest, "-c", "3", *probes) as surftrace:
         guest.run([str(program)]).expect()
         result = surftrace.wait()
     assert {(line.name, line.values) for line in event_lines(result.stdout)} == {
         ("f0", 't=1234 comm="prog"'),
-        ("f1", 'f=0 comm="prog"'),
+        ("f1", 'f=0x0 comm="prog"'),
         ("f2", 't=0 comm="prog"'),
     }
 
