@@ -4,9 +4,8 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NoReturn
 
-from surftrace.cli.options import UsageError
+from surftrace.cli.options import CommandParser, UsageError
 from surftrace.cli.place import parse_place
 from surftrace.cli.sources import Sources
 from surftrace.compiler.lines import CodeLine, CodeVariable, Listing, listing, places_of_line, variables_at_place
@@ -102,11 +101,6 @@ def _target(chosen: argparse.Namespace) -> Target:
     return Target(machine_named(chosen.arch or os.uname().machine), kernel)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help lists what there is")
-
-
 def _lines_parser() -> argparse.ArgumentParser:
     example = "surftrace lines ip_rcv           then: surftrace 'p ip_rcv:5 skb->len'"
     parser = _parser("lines", "Print the lines of a function, or of a file, that have code.", example)
@@ -123,7 +117,7 @@ def _vars_parser() -> argparse.ArgumentParser:
 
 
 def _parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog=f"surftrace {command}",
         description=description,
         epilog=f"example:\n  {example}",

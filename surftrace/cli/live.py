@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from surftrace.cli.options import Options
 from surftrace.cli.report import report_diagnostics
-from surftrace.compiler.plan import Plan, build_plan
+from surftrace.compiler.plan import Buffer, Plan, build_plan
 from surftrace.compiler.render import echo_lines
 from surftrace.compiler.resolved import Resolved
 from surftrace.compiler.scope import listed
@@ -18,8 +18,9 @@ from surftrace.lang.source import Diagnostic
 from surftrace.output.color import Paint, Role
 from surftrace.output.text import make_formatter
 from surftrace.tracing.decode import make_decoder
-from surftrace.tracing.events import Event, Lost, Record, Stack
+from surftrace.tracing.events import Event, Record, Stack
 from surftrace.tracing.instance import claimed_instance
+from surftrace.tracing.losses import Losses, read_losses
 from surftrace.tracing.modules import ModuleWatch
 from surftrace.tracing.pipe import Interrupted, Interruption, interruption, is_writable, opened_pipe, read_pipe
 from surftrace.tracing.session import applied
@@ -30,6 +31,7 @@ from surftrace.tracing.tracefs import Tracefs
 _PATIENCE_S = 1.0
 # PIPE_BUF of pipe(7).
 _UNBLOCKED_BYTES = 4096
+LOSS_STATUS = 3
 
 
 def trace(
@@ -37,9 +39,10 @@ def trace(
 ) -> int:
     """Trace until the time, the count or a signal; the result is the exit status."""
     gc.enable()
-    lost = 0
+    losses = Losses()
     with interruption() as noted, claimed_instance(tracefs, options.instance) as instance:
-        plan = build_plan(resolved, instance.name, byteorder, options.has_stacks)
+        buffer = Buffer(options.buffer_kb, options.is_overwriting)
+        plan = build_plan(resolved, instance.name, byteorder, options.has_stacks, buffer)
         decode, format_record = make_decoder(plan), make_formatter(byteorder, paint)
         # The pipe closes before the plan is undone: deleting a probe wipes the buffers that it wrote to.
         with applied(plan, instance) as refused, opened_pipe(instance) as pipe:
@@ -56,14 +59,14 @@ def trace(
                     if record is None:
                         output.flush()
                         continue
-                    if isinstance(record, Lost):
-                        lost += record.count
                     output.write(f"{format_record(record)}\n")
                 modules.look()
             except Interrupted:
                 pass  # nobody reads what we write; the kernel is put in order all the same
-    if lost:
-        print(f"surftrace: {error_paint(Role.WARNING, 'warning')}: {lost} events lost", file=sys.stderr)
+            losses = read_losses(instance, plan.events)
+    _report_losses(losses, error_paint)
+    if losses and options.is_strict:
+        return LOSS_STATUS
     if noted.signal is None or options.time_s is not None or options.count is not None:
         return 0
     return 128 + noted.signal
@@ -77,6 +80,21 @@ def _report_refused(refused: Sequence[Diagnostic], plan: Plan, paint: Paint) -> 
         hint = f"the first one: {refused[0].message.removeprefix('the kernel refuses this: ')}"
         hints = (hint, *refused[0].hints)
         report_diagnostics((replace(refused[0], message=message, hints=hints, severity="warning"),), sys.stderr, paint)
+
+
+def _report_losses(losses: Losses, paint: Paint) -> None:
+    """Say what the trace did not see."""
+    warning = f"surftrace: {paint(Role.WARNING, 'warning')}"
+    if losses.events:
+        count = sum(count for _, count in losses.events)
+        where = listed(f"{count} on CPU {cpu}" for cpu, count in losses.events)
+        print(f"{warning}: {count} events lost, {where}: the buffer was full", file=sys.stderr)
+        print("hint: a larger one holds more (--buffer-size 16M), a filter lets less in", file=sys.stderr)
+    for name, count in losses.hits:
+        print(
+            f"{warning}: {name} missed {count} hits: the CPU was in a probe already, or too many returns at once",
+            file=sys.stderr,
+        )
 
 
 class _Modules:

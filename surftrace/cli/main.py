@@ -8,7 +8,7 @@ from typing import TextIO
 
 from surftrace.cli.options import Options, UsageError, parse_options
 from surftrace.cli.report import print_explanation, report_diagnostics, report_error
-from surftrace.compiler.plan import Plan, build_plan
+from surftrace.compiler.plan import Buffer, Plan, build_plan
 from surftrace.compiler.render import echo_lines, shell_script
 from surftrace.compiler.resolve import resolve
 from surftrace.compiler.resolved import Resolved
@@ -35,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from surftrace.cli import commands  # a trace needs none of it
 
             return commands.run(words[0], words[1:], _paint("auto", sys.stdout))
+        if words[:1] == ["clean"]:
+            from surftrace.cli import clean
+
+            return clean.run(words[1:], _paint("auto", sys.stdout))
         options = parse_options(words)
         paint = _paint(options.color, sys.stderr)
         if options.function is not None or options.line is not None:
@@ -141,7 +145,8 @@ def _resolve(script: Script, options: Options, kernel: Kernel, paint: Paint) -> 
 
 
 def _plan(resolved: Resolved, options: Options, instance: str) -> Plan:
-    return build_plan(resolved, instance, _machine(options).byteorder, options.has_stacks)
+    buffer = Buffer(options.buffer_kb, options.is_overwriting)
+    return build_plan(resolved, instance, _machine(options).byteorder, options.has_stacks, buffer)
 
 
 def _machine(options: Options) -> Machine:

@@ -1,6 +1,7 @@
 """argv in, `Options` out."""
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -22,16 +23,22 @@ examples:
   surftrace -s 'r do_filp_open file=$retval' 'e sched/sched_switch f:prev_prio<100'
   surftrace -n 'p ip_output len=skb->len'      print the commands, touch nothing
   surftrace lines ip_rcv; surftrace vars ip_rcv:5     what p ip_rcv:5 may name (DWARF)
+  surftrace clean                    remove what a trace that was killed has left
   surftrace -F ip_output; surftrace -l ip_output.c:432     the places that p ip_output+0x5b may name
 
 exit status:
   0    the trace ran and ended as asked (-t, -c, or Ctrl-C with one of them)
   1    the kernel refused a probe, or cannot trace
   2    wrong usage, or a wrong expression
+  3    events were lost, with --strict
   130  ended by Ctrl-C without -t or -c (129 by SIGHUP, 143 by SIGTERM)
 
 The language is described in surftrace-probes(7), the command in surftrace(8).
 """
+
+
+_UNITS = {"K": 1, "M": 1 << 10, "G": 1 << 20}
+_MAX_BUFFER_KB = 1 << 30
 
 
 class UsageError(SurftraceError):
@@ -62,13 +69,21 @@ class Options:
     instance: str | None
     time_s: float | None
     count: int | None
+    buffer_kb: int | None
+    is_overwriting: bool | None
+    is_strict: bool
     color: str
 
 
-class _Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
+    """Raises UsageError for what is wrong."""
+
     def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where the help is."""
         raise UsageError(message, f"{self.prog} --help lists what there is")
 
+
+class _Parser(CommandParser):
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         """Write help and version as anything else: argparse's own keeps a full disk to itself."""
         (file or sys.stderr).write(message)
@@ -253,6 +268,21 @@ def _add_trace(parser: argparse.ArgumentParser) -> None:
     add("--instance", type=_instance, metavar="NAME", help="name of the tracefs instance and probe group")
     add("-t", "--time", dest="time_s", type=_seconds, metavar="SECONDS", help="stop after SECONDS")
     add("-c", "--count", type=_count, metavar="N", help="stop after N events")
+    add(
+        "--buffer-size",
+        dest="buffer_kb",
+        type=_kilobytes,
+        metavar="SIZE",
+        help="room for events in the kernel, on each CPU: 4M, 512K",
+    )
+    add(
+        "--overwrite",
+        dest="is_overwriting",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="in a full buffer new events take the place of old ones (the kernel's way), or are lost",
+    )
+    add("--strict", dest="is_strict", action="store_true", help="exit with status 3 where events were lost")
     add("--color", choices=("auto", "always", "never"), default="auto", help="colour (auto: on a terminal)")
 
 
@@ -283,6 +313,14 @@ def _seconds(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
     return value
+
+
+def _kilobytes(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,9})([KMG])", text.upper().removesuffix("B").removesuffix("I"))
+    size_kb = int(match[1]) * _UNITS[match[2]] if match is not None else 0
+    if not 0 < size_kb <= _MAX_BUFFER_KB:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 512K, 8M or 1G")
+    return size_kb
 
 
 def _count(text: str) -> int:

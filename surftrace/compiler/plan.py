@@ -68,6 +68,20 @@ class TracedEvent:
 
 
 @record
+class Buffer:
+    """The instance's ring buffer: its size for each CPU, and whether new events overwrite old ones.
+
+    None is what the kernel has of itself.
+    """
+
+    size_kb: int | None = None
+    is_overwriting: bool | None = None
+
+
+DEFAULT_BUFFER = Buffer()
+
+
+@record
 class Plan:
     """All that is done to the kernel: make the instance, then write each step. Undo in reverse; remove the instance."""
 
@@ -83,7 +97,9 @@ class Plan:
         return f"instances/{self.instance}"
 
 
-def build_plan(resolved: Resolved, instance: str, byteorder: ByteOrder, has_stacks: bool = False) -> Plan:
+def build_plan(
+    resolved: Resolved, instance: str, byteorder: ByteOrder, has_stacks: bool = False, buffer: Buffer = DEFAULT_BUFFER
+) -> Plan:
     """The plan for a tracefs instance of that name, which is also the group of its probes.
 
     Raises CompileError where a command is longer than the kernel takes.
@@ -93,6 +109,10 @@ def build_plan(resolved: Resolved, instance: str, byteorder: ByteOrder, has_stac
     # Many probes are switched on together: one by one would take seconds.
     is_enabled_as_group = any(probe.is_one_of_many for probe in resolved.probes)
     steps: list[Step] = []
+    if buffer.size_kb is not None:
+        steps.append(Step(f"{folder}/buffer_size_kb", str(buffer.size_kb)))
+    if buffer.is_overwriting is not None:
+        steps.append(Step(f"{folder}/options/overwrite", str(int(buffer.is_overwriting))))
     for probe, event in zip(resolved.probes, events, strict=True):
         event_folder = f"{folder}/events/{event.system}/{event.name}"
         own_name = event.name if event.is_ours else ""

@@ -57,7 +57,7 @@ def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Inst
 
     `name` None: `surftrace`, or `surftrace_2`, ... where others run. TracefsError where the name is taken.
     """
-    _sweep(tracefs)
+    sweep(tracefs)
     if name is not None:
         _check_group(tracefs, name)
     instance = _claim_any(tracefs) if name is None else _claim(tracefs, name)
@@ -73,14 +73,32 @@ def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Inst
         yield instance
 
 
-def _sweep(tracefs: Tracefs) -> None:
-    """Remove what dead sessions left under our own names."""
+def sweep(tracefs: Tracefs) -> list[str]:
+    """Remove what dead sessions left under our own names; the result is these names."""
+    removed = []
     for name in tracefs.folders("instances"):
         if _OURS.fullmatch(name) and (instance := _lock_existing(tracefs, name)):
             try:
                 _remove(instance)
             finally:
                 os.close(instance.lock)
+            removed.append(name)
+    return removed
+
+
+def remove_left_instance(tracefs: Tracefs, name: str) -> None:
+    """Remove an instance of any name, and the probes of its group. TracefsError where it is in use, or not ours."""
+    instance = _lock_existing(tracefs, name) if NAME_PATTERN.fullmatch(name) else None
+    if instance is None:
+        if NAME_PATTERN.fullmatch(name) and tracefs.exists(f"instances/{name}"):
+            raise TracefsError(f"the instance {name} is in use: a surftrace traces in it")
+        raise TracefsError(f"there is no instance {name}")
+    try:
+        if name != SHELL_NAME:
+            _check_ours(instance)
+        _remove(instance)
+    finally:
+        os.close(instance.lock)
 
 
 def _check_group(tracefs: Tracefs, name: str) -> None:
