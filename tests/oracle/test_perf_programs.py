@@ -24,8 +24,10 @@ _FUNCTIONS = (
 # A struct by value has no fetch of its own: perf's is that of its first member.
 _FIRST = {"s": "s.s", "t": "t.first", "l": "l.numbers[0]", "f": "f.x", "u": "u.number", "arguments": ""}
 _CHAINS = {
-    "func": ["p->a", "p->b", "p->in.x", "p->next->in.x", "p->next->next->b", "p->as_int", "p->right", "p->left"]
-    + ["p->numbers[2]", "p->many[1].x", "p->count", "p->named.nested.deep", "p->color", "p->is_set"],
+    "func": [
+        *("p->a", "p->b", "p->in.x", "p->next->in.x", "p->next->next->b", "p->as_int", "p->right", "p->left"),
+        *("p->numbers[2]", "p->many[1].x", "p->count", "p->named.nested.deep", "p->color", "p->is_set"),
+    ],
     "many": ["i->a", "i->next->many[0].x"],
     "takes": ["p->b", "numbers[2]"],
     "takes_mine": ["p->a", "p->title"],
