@@ -11,7 +11,6 @@ from surftrace.dwarf.units import Function
 from surftrace.errors import SurftraceError
 from surftrace.kernel.code import Code, CodePlace, open_code
 from surftrace.kernel.cppnames import demangled
-from surftrace.kernel.elf import ObjectError
 from surftrace.kernel.machine import Machine
 from surftrace.kernel.objects import PLACES, Places, find_object
 from surftrace.kernel.symbols import Symbols
@@ -50,8 +49,13 @@ def resolve_program(
         function = find_function(path, user.name, machine, places)
         resolver.warn(*([function.note] if function.note else []), *_check_offset(probe, user, function, machine))
         return [resolver.at(function, user.byte_offset, name)]
-    except ObjectError as error:
+    except CompileError:
+        raise
+    except SurftraceError as error:
         raise CompileError([Diagnostic(probe.source, span, error.message, error.hints)]) from None
+    except UnicodeDecodeError as error:  # drgn reads a damaged name once it is asked for
+        message = f"the DWARF of {path} is damaged: {error.reason} in a name"
+        raise CompileError([Diagnostic(probe.source, span, message)]) from None
     except OSError as error:  # no file can have a name that long
         message = f"cannot read {user.object}: {error.strerror}"
         raise CompileError([Diagnostic(probe.source, span, message)]) from None

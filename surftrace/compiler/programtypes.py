@@ -93,7 +93,7 @@ class ProgramTypes:
             except TypeInfoError:
                 if self._path is None:
                     raise
-                message = error.message.replace("this kernel has", f"neither {self._path} nor the kernel has")
+                message = error.message.replace("this kernel has no", f"neither {self._path} nor the kernel has a")
                 raise TypeInfoError(message, *error.hints) from None
 
     def enumerator(self, name: str) -> tuple[int, ...]:

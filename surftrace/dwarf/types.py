@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import drgn
 
 from surftrace.dwarf.classes import bare_type, is_by_reference, target_of
-from surftrace.dwarf.errors import DwarfError
+from surftrace.dwarf.errors import DwarfError, guarded
 from surftrace.dwarf.units import declaration_of, home_of, name_of, number_of, parameters_of, text_of
 from surftrace.record import record
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Named: TypeAlias = Callable[[str], drgn.Type]
 
 _MAX_DEPTH = 64
+_WHAT = "the DWARF of a type"
 _KEYWORDS = {
     "DW_TAG_structure_type": "struct ",
     "DW_TAG_class_type": "class ",
@@ -63,17 +64,20 @@ class TypeReader:
 
     def of_thing(self, die: "DIE") -> drgn.Type:
         """The type of a variable, a parameter or a member; void where it has none."""
-        return self._of(target_of(die), 0)
+        return guarded(lambda: self._of(target_of(die), 0), _WHAT)
 
     def of(self, die: "DIE") -> drgn.Type:
         """The type that an entry describes."""
-        return self._of(die, 0)
+        return guarded(lambda: self._of(die, 0), _WHAT)
 
     def prototype(self, die: "DIE") -> Prototype:
         """The type of a function, its parameters by the names that they have there.
 
         A class that is passed by reference, for C++ has to copy it itself, is a pointer.
         """
+        return guarded(lambda: self._prototype(die), _WHAT)
+
+    def _prototype(self, die: "DIE") -> Prototype:
         result = self._of(target_of(die), 0)
         return Prototype(
             self._prog.function_type(result, tuple(self._parameters(die)), _is_variadic(die)),
@@ -242,11 +246,15 @@ def qualified_name(die: "DIE") -> str:
 def find_type(unit: "DIE", name: str, keywords: tuple[str, ...]) -> "DIE | None":
     """The definition of that name in a unit, of a tag whose C keyword is one of `keywords`: `struct `, or empty."""
     tags = {tag for tag, keyword in _KEYWORDS.items() if keyword in keywords}
-    return next(_definitions(unit, name.split("::"), tags), None)
+    return guarded(lambda: next(_definitions(unit, name.split("::"), tags), None), _WHAT)
 
 
 def has_types(function: "DIE") -> bool:
     """Does DWARF tell the types of a function? With -g1 the compiler leaves all types out, and parameters with them."""
+    return guarded(lambda: _has_types(function), _WHAT)
+
+
+def _has_types(function: "DIE") -> bool:
     if "DW_AT_type" in function.attributes or any(child.tag in _TYPED for child in function.iter_children()):
         return True
     return any(die.tag == "DW_TAG_base_type" for die in home_of(function).get_top_DIE().iter_children())

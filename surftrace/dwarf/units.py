@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from surftrace.dwarf.common import common_file
-from surftrace.dwarf.errors import DwarfError
+from surftrace.dwarf.errors import DwarfError, guarded
+from surftrace.dwarf.filenames import files_of_program, text_in
 from surftrace.dwarf.frames import frame_rule
 from surftrace.dwarf.linking import linked
 from surftrace.dwarf.packed import content_of, view_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
     from elftools.dwarf.die import DIE
     from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DWARFInfo
-    from elftools.dwarf.lineprogram import LineProgram
     from elftools.elf.elffile import ELFFile
 
 _T = TypeVar("_T")
@@ -118,12 +118,7 @@ class DwarfFile:
 
     def guarded(self, parse: Callable[[], _T]) -> _T:
         """What is parsed; DwarfError where the file is damaged."""
-        try:
-            return parse()
-        except (DwarfError, MemoryError):
-            raise
-        except Exception as error:  # damaged DWARF makes pyelftools raise nearly anything
-            raise DwarfError(f"the DWARF of {self.path} is damaged ({type(error).__name__}: {error})") from None
+        return guarded(parse, f"the DWARF of {self.path}")
 
     def function_at(self, address: int) -> Function | None:
         """The function whose code is there; None where no unit has it, as for assembler."""
@@ -141,6 +136,9 @@ class DwarfFile:
 
     def functions_of(self, unit: "CompileUnit") -> Iterator[Function]:
         """All functions with code of a unit."""
+        return iter(self.guarded(lambda: list(self._functions_of(unit))))
+
+    def _functions_of(self, unit: "CompileUnit") -> Iterator[Function]:
         for die in _subprograms(unit.get_top_DIE()):
             if self.ranges_of(die):
                 yield self._function(die)
@@ -154,6 +152,9 @@ class DwarfFile:
 
     def unit_at(self, address: int) -> "CompileUnit | None":
         """The unit that has the code at an address."""
+        return self.guarded(lambda: self._unit_at(address))
+
+    def _unit_at(self, address: int) -> "CompileUnit | None":
         aranges = self.info.get_aranges()
         offset = aranges.cu_offset_at_addr(address) if aranges is not None else None
         if offset is not None:
@@ -236,8 +237,8 @@ class DwarfFile:
 
     def files_of(self, unit: "CompileUnit") -> dict[int, str]:
         """The source files that a unit's numbers mean, each with its folder, as the compiler was given them."""
-        program = self.info.line_program_for_CU(unit)
-        return _files(program) if program is not None else {}
+        program = self.guarded(lambda: self.info.line_program_for_CU(unit))
+        return self.guarded(lambda: files_of_program(program)) if program is not None else {}
 
     def frame_rule(self, address: int) -> tuple[int, int] | None:
         """The canonical frame address there, as a register's number and what is added; None where nothing tells."""
@@ -255,7 +256,7 @@ class DwarfFile:
     def folder_of(self, unit: "CompileUnit") -> str:
         """The folder that the compiler ran in."""
         folder = unit.get_top_DIE().attributes.get("DW_AT_comp_dir")
-        return _text(folder.value) if folder is not None else ""
+        return text_in(folder.value) if folder is not None else ""
 
     def lines_of(self, unit: "CompileUnit") -> list[LineRow]:
         """The unit's line table, in the order of addresses within each sequence; ends of sequences are left out."""
@@ -360,25 +361,6 @@ def _value_of(die: "DIE", name: str) -> object:
             return entry.attributes[name].value
         entry = declaration_of(entry)
     return None
-
-
-def _files(program: "LineProgram") -> dict[int, str]:
-    header = program.header
-    is_new = header["version"] >= 5
-    # From version 5 on folder 0 is the one that the compiler ran in; before, it had no entry.
-    folders = [""] if not is_new else []
-    for each in header["directories" if is_new else "include_directory"]:
-        folders.append(_text(each.get("DW_LNCT_path") if is_new else each))
-    files = {}
-    for number, entry in enumerate(header["file_entry"], 0 if is_new else 1):
-        name, index = _text(entry.name), int(entry.dir_index)
-        is_plain = name.startswith("/") or not 0 < index < len(folders) or not folders[index]
-        files[number] = name if is_plain else f"{folders[index]}/{name}"
-    return files
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else ""
 
 
 def _dwarf_info(elf: "ELFFile", data: memoryview) -> "DWARFInfo":

@@ -6,7 +6,7 @@ The runtime library of C++, which is there where its programs are, knows how com
 import ctypes
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from surftrace.kernel.elfsymbols import Symbol, SymbolTable
 from surftrace.kernel.symbols import CLONE_SUFFIX
@@ -30,6 +30,7 @@ _OPENING, _CLOSING = "([{<", ")]}>"
 _OPERATOR = re.compile(r"\boperator\s*(<=>|<<=|>>=|->\*|<<|>>|<=|>=|->|\(\)|\[\]|<|>)")
 _ANONYMOUS = "(anonymous namespace)"
 _STAND_IN = {ord(character): 0xE000 + index for index, character in enumerate("()[]<> ")}
+_STOOD_FOR = {stand_in: chr(character) for character, stand_in in _STAND_IN.items()}
 _CONST_FIRST = re.compile(r"(?<=[(,<])\s*const\s+((?:(?:unsigned|signed|long|short)\s+)*[\w:]+)(?=\s*[*&,)>])")
 
 
@@ -42,13 +43,13 @@ def symbols_named(tables: Iterable[SymbolTable], name: str) -> dict[str, list[Sy
     wanted = _squeezed(_taken_apart(name))
     found: list[dict[str, list[Symbol]]] = [{}, {}, {}]
     parts = _parts_of(_taken_apart(name))
-    last = _IDENTIFIER.search(parts[-1])
-    if last is None or not _has_runtime():
+    last = parts[-1].translate(_STOOD_FOR).replace(" ", "")
+    if not last or not _has_runtime():
         return {}
     for symbol in _candidates(tables, _word_of(parts)):
         whole = demangled(symbol.name)
         is_part = ".cold" in symbol.name  # the unlikely part of a function's body
-        if is_part or symbol.name.startswith(_SPECIAL) or whole == symbol.name or last[0] not in whole:
+        if is_part or symbol.name.startswith(_SPECIAL) or whole == symbol.name or last not in whole.replace(" ", ""):
             continue
         whole = _HASH.sub("", _CLONE.sub("", whole))
         closeness = next((n for n, names in enumerate(_names_of(whole)) if wanted in names), None)
@@ -70,7 +71,9 @@ def _candidates(tables: Iterable[SymbolTable], word: str) -> Iterator[Symbol]:
 
 def _parts_of(name: str) -> list[str]:
     """`shop`, `Item`, `total` of `shop::Item::total(int)`."""
-    return _without_templates(_read(name).plain).split("::")
+    name = _without_templates(_read(name).plain)
+    last = [name, *_ends_of(name)]
+    return [part.removesuffix(end).removesuffix("::") for part, end in zip(last, [*last[1:], ""], strict=True)]
 
 
 def _word_of(parts: list[str]) -> str:
@@ -184,6 +187,7 @@ def _squeezed(name: str) -> str:
     return re.sub(r"\s*([^\w\s])\s*", r"\1", name)
 
 
+@lru_cache(maxsize=1 << 17)
 def demangled(symbol: str) -> str:
     """A symbol as its source has it; the symbol itself where it is none of C++'s, or no runtime is there."""
     demangle = _demangler()

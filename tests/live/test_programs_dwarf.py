@@ -192,6 +192,7 @@ _CPP = [
     ),
     ("P {p}:moved a=item->id b=(*pointer)->id", ["a=1 b=2"]),
     ("P {p}:mix n m", ["n=1 m=7"]),
+    ("P {p}:Sale::rate n this->id", ["n=24 id=25"]),
     ("P {p}:deep::deeper::where point.x point.y o=other->y", ["x=31 y=32 o=32"]),
     ("P {p}:in_secret secret->value", ["value=44"]),
     ("P {p}:just_here n", ["n=99"]),

@@ -89,7 +89,7 @@ KEPT int called(int n)
 	return n + 1;
 }
 
-KEPT int func(int v, struct pair *p, const char *text)
+KEPT int func(int v, struct pair *p, const char *text) /* func */
 {
 	static int calls = 100;
 	int local = v * 2;

@@ -114,6 +114,15 @@ struct Both : Left, Right { int b; };
 struct Virtual : virtual Left { int v; };
 KEPT int of_both(Both *both, Virtual *odd) { OPAQUE; return both->r + odd->v; }
 
+struct Rated {
+	long base;
+	virtual int rate(int n) { OPAQUE; return n; }
+};
+struct Sale : Base, Rated {
+	KEPT int rate(int n) override { OPAQUE; return n + id; }
+};
+KEPT int rate_of(Rated *rated) { OPAQUE; return rated->rate(24); }
+
 union Number {
 	int i;
 	float f;
@@ -154,6 +163,9 @@ int main(int argc, char **argv)
 	sum += name_of(second, 9).size() + (chosen(&first, true) == chosen(&first, false));
 	sum += referred(second).id + (int)kind_of(first) + by_value(second, 19) + moved(std::move(first), pointer);
 	sum += pair_of({ 21, 22 }, 23) + (long)mix(1.5, argc, 2.5f, 7) + deep::deeper::where(point, point);
+	Sale sale;
+	sale.id = 25;
+	sum += rate_of(&sale);
 	sum += in_secret(&secret) + just_here(99) + of_both(&both, &odd) + plain_c(&second) + run_lambda(100);
 	return sum == 0;
 }
