@@ -13,7 +13,8 @@ from surftrace.compiler.plan import Buffer, Plan, build_plan
 from surftrace.compiler.render import echo_lines
 from surftrace.compiler.resolved import Resolved
 from surftrace.compiler.scope import listed
-from surftrace.compiler.values import ByteOrder
+from surftrace.kernel.features import Feature
+from surftrace.kernel.target import Target
 from surftrace.lang.source import Diagnostic
 from surftrace.output.color import Paint, Role
 from surftrace.output.text import make_formatter
@@ -35,9 +36,10 @@ LOSS_STATUS = 3
 
 
 def trace(
-    resolved: Resolved, byteorder: ByteOrder, tracefs: Tracefs, options: Options, paint: Paint, error_paint: Paint
+    resolved: Resolved, target: Target, tracefs: Tracefs, options: Options, paint: Paint, error_paint: Paint
 ) -> int:
     """Trace until the time, the count or a signal; the result is the exit status."""
+    byteorder = target.machine.byteorder
     gc.enable()
     losses = Losses()
     with interruption() as noted, claimed_instance(tracefs, options.instance) as instance:
@@ -64,7 +66,7 @@ def trace(
             except Interrupted:
                 pass  # nobody reads what we write; the kernel is put in order all the same
             losses = read_losses(instance, plan.events)
-    _report_losses(losses, error_paint)
+    _report_losses(losses, target.kernel.features().has(Feature.EXACT_MISSES), error_paint)
     if losses and options.is_strict:
         return LOSS_STATUS
     if noted.signal is None or options.time_s is not None or options.count is not None:
@@ -82,7 +84,7 @@ def _report_refused(refused: Sequence[Diagnostic], plan: Plan, paint: Paint) -> 
         report_diagnostics((replace(refused[0], message=message, hints=hints, severity="warning"),), sys.stderr, paint)
 
 
-def _report_losses(losses: Losses, paint: Paint) -> None:
+def _report_losses(losses: Losses, are_misses_exact: bool, paint: Paint) -> None:
     """Say what the trace did not see."""
     warning = f"surftrace: {paint(Role.WARNING, 'warning')}"
     if losses.events:
@@ -90,11 +92,13 @@ def _report_losses(losses: Losses, paint: Paint) -> None:
         where = listed(f"{count} on CPU {cpu}" for cpu, count in losses.events)
         print(f"{warning}: {count} events lost, {where}: the buffer was full", file=sys.stderr)
         print("hint: a larger one holds more (--buffer-size 16M), a filter lets less in", file=sys.stderr)
+    reason = "the CPU was in a probe already, or too many returns at once"
     for name, count in losses.hits:
-        print(
-            f"{warning}: {name} missed {count} hits: the CPU was in a probe already, or too many returns at once",
-            file=sys.stderr,
-        )
+        missed = f"{name} missed {count} hits" if are_misses_exact else f"{name} may have missed up to {count} hits"
+        print(f"{warning}: {missed}: {reason}", file=sys.stderr)
+    if losses.hits and not are_misses_exact:
+        since = Feature.EXACT_MISSES.since
+        print(f"hint: kernels before Linux {since} count a read that faults as a missed hit, too", file=sys.stderr)
 
 
 class _Modules:

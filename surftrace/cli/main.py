@@ -81,10 +81,11 @@ def _run(options: Options, paint: Paint) -> int:
         raise UsageError(f"this machine cannot run a trace for {options.arch}", "print it with -S, or write it with -o")
     tracefs = find_tracefs()
     kernel = RunningKernel(tracefs, options.btfs, vmlinux=options.vmlinux, modules=options.modules)
-    resolved = _resolve(script, options, kernel, paint)
+    target = Target(_machine(options), kernel)
+    resolved = _resolve(script, options, target, paint)
     from surftrace.cli.live import trace  # the live part is not loaded for a dry run
 
-    return trace(resolved, _machine(options).byteorder, tracefs, options, _paint(options.color, sys.stdout), paint)
+    return trace(resolved, target, tracefs, options, _paint(options.color, sys.stdout), paint)
 
 
 def _read_script(path: str) -> str:
@@ -101,7 +102,7 @@ def _compile_only(options: Options, script: Script, paint: Paint) -> int:
     if not has_types and _machine(options) != machine_named(os.uname().machine):
         raise UsageError("the types of this machine's kernel are not those of another", "give its BTF with -b FILE")
     tracefs = _accessible_tracefs()
-    resolved = _resolve(script, options, _kernel(options, tracefs), paint)
+    resolved = _resolve(script, options, Target(_machine(options), _kernel(options, tracefs)), paint)
     if options.is_explained:
         print_explanation(resolved, _paint(options.color, sys.stdout))
         return 0
@@ -138,8 +139,8 @@ def _accessible_tracefs() -> Tracefs | None:
         return None
 
 
-def _resolve(script: Script, options: Options, kernel: Kernel, paint: Paint) -> Resolved:
-    resolved = resolve(script, Target(_machine(options), kernel), options.has_guards)
+def _resolve(script: Script, options: Options, target: Target, paint: Paint) -> Resolved:
+    resolved = resolve(script, target, options.has_guards)
     report_diagnostics(resolved.warnings, sys.stderr, paint)
     return resolved
 

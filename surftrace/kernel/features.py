@@ -39,6 +39,8 @@ class Feature(Enum):
     IMMEDIATE = ("5.4", "constants as arguments (\\1)")
     # "Support perf-style return probe ("SYMBOL%return") in kprobes and uprobes"; "[GIT PULL] tracing: Updates for 5.10"
     RETURN_TARGET = ("5.10", "return probes as FUNCTION%return")
+    # ec6aba3d2be1 "kprobes: Remove kprobe::fault_handler": until then a probe's own fault counted as a missed hit
+    EXACT_MISSES = ("5.14", "counts of missed hits without faults")
     # 7491e2c44278 "tracing: Add a probe that attaches to trace events"; "[GIT PULL] tracing: Changes for 5.15"
     EPROBE = ("5.15", "arguments of a trace event (eprobes)")
     # f37c3bbc6359 "tracing: Add ustring operation to filtering string pointers"; "[GIT PULL] tracing: Updates for 5.17"

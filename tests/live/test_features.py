@@ -43,6 +43,15 @@ _CONDITIONS: dict[Feature, tuple[str, str, str]] = {
     Feature.CPUS_FILTER: ("events/sched/sched_migrate_task/filter", "dest_cpu & CPUS{0}", "0"),
     Feature.HIST_TRIGGER: ("events/sched/sched_process_exit/trigger", "hist:keys=pid", "!hist:keys=pid"),
 }
+# Every read faults: nothing is where it reads. `kprobe_profile` says what the probe saw and what it missed.
+_MISSES = """
+echo 'p:feature_trial/misses vfs_read a=@0x10' >> kprobe_events
+echo 1 > events/feature_trial/misses/enable
+cat kprobe_events > /dev/null
+awk '$1 == "misses" && $2 > 0 && $3 == 0 {print "EXACT_MISSES"}' kprobe_profile
+echo 0 > events/feature_trial/misses/enable
+echo '-:feature_trial/misses' >> kprobe_events
+"""
 
 
 def _trial() -> str:
@@ -55,14 +64,14 @@ def _trial() -> str:
     for feature, (file, text, undo) in _CONDITIONS.items():
         # A filter that is refused leaves its text and the reason in the file: `0` takes these away too.
         lines.append(f"if echo '{text}' > {file}; then echo {feature.name}; fi; echo '{undo}' > {file}")
-    return "\n".join([*lines, "test -e error_log && echo ERROR_LOG; true"])
+    return "\n".join([*lines, _MISSES, "test -e error_log && echo ERROR_LOG; true"])
 
 
 def test_features_are_what_the_kernel_takes(guest: Guest) -> None:
     before = tracefs_state(guest)
     kernel, told, _ = json.loads(guest.run(["python3", "-c", _ASK]).expect().stdout)
     taken = guest.run(["bash", "-c", _trial()]).expect().stdout.split()
-    assert {*_DEFINITIONS, *_CONDITIONS, Feature.ERROR_LOG} == set(Feature)
+    assert {*_DEFINITIONS, *_CONDITIONS, Feature.ERROR_LOG, Feature.EXACT_MISSES} == set(Feature)
     assert sorted(told) == sorted(taken)
     assert kernel == "this kernel"
     assert tracefs_state(guest) == before

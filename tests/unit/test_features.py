@@ -25,6 +25,7 @@ _NEW: dict[str, set[Feature]] = {
     "5.3": {Feature.USTRING, Feature.USER_MEMORY},
     "5.4": {Feature.IMMEDIATE},
     "5.10": {Feature.RETURN_TARGET},
+    "5.14": {Feature.EXACT_MISSES},
     "5.15": {Feature.EPROBE},
     "5.17": {Feature.USTRING_FILTER},
     "6.3": {Feature.CHAR, Feature.FUNCTION_FILTER},
