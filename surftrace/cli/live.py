@@ -3,27 +3,23 @@
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 
+from surftrace.cli.notices import Notices
 from surftrace.cli.options import Options
-from surftrace.cli.report import report_diagnostics
-from surftrace.compiler.plan import Buffer, Plan, build_plan
+from surftrace.compiler.plan import Buffer, build_plan
 from surftrace.compiler.render import echo_lines
 from surftrace.compiler.resolved import Resolved
-from surftrace.compiler.scope import listed
-from surftrace.kernel.features import Feature
 from surftrace.kernel.target import Target
-from surftrace.lang.source import Diagnostic
-from surftrace.output.color import Paint, Role
+from surftrace.output.color import Paint
 from surftrace.output.text import make_formatter
 from surftrace.tracing.decode import make_decoder
 from surftrace.tracing.events import Event, Record, Stack
 from surftrace.tracing.instance import claimed_instance
-from surftrace.tracing.losses import Losses, read_losses
-from surftrace.tracing.modules import ModuleWatch
+from surftrace.tracing.losses import read_losses
 from surftrace.tracing.pipe import Interrupted, Interruption, interruption, is_writable, opened_pipe, read_pipe
+from surftrace.tracing.rate import Limit, RateWatch
 from surftrace.tracing.session import applied
 from surftrace.tracing.stacks import with_stacks
 from surftrace.tracing.tracefs import Tracefs
@@ -39,18 +35,31 @@ def trace(
     resolved: Resolved, target: Target, tracefs: Tracefs, options: Options, paint: Paint, error_paint: Paint
 ) -> int:
     """Trace until the time, the count or a signal; the result is the exit status."""
-    byteorder = target.machine.byteorder
     gc.enable()
-    losses = Losses()
+    byteorder, limit = target.machine.byteorder, Limit(options.max_rate, options.is_ended_by_rate)
     with interruption() as noted, claimed_instance(tracefs, options.instance) as instance:
         buffer = Buffer(options.buffer_kb, options.is_overwriting)
         plan = build_plan(resolved, instance.name, byteorder, options.has_stacks, buffer)
+        notices = Notices(plan, target.kernel.features(), limit, error_paint)
         decode, format_record = make_decoder(plan), make_formatter(byteorder, paint)
         # The pipe closes before the plan is undone: deleting a probe wipes the buffers that it wrote to.
-        with applied(plan, instance) as refused, opened_pipe(instance) as pipe:
-            _report_refused(refused, plan, error_paint)
-            modules = _Modules(plan, error_paint)
-            blocks = read_pipe(pipe, noted, options.time_s, instance.stop_recording, modules.look)
+        with (
+            applied(plan, instance) as refused,
+            opened_pipe(instance) as pipe,
+            RateWatch(plan, instance, limit, noted, notices.exceeded) as watch,
+        ):
+            notices.refused(refused)
+
+            def look() -> None:
+                notices.look_at_modules()
+                if not watch.is_paused:
+                    notices.look_at_events(instance)
+
+            def stop() -> None:
+                watch.stop()
+                instance.stop_recording()
+
+            blocks = read_pipe(pipe, noted, options.time_s, stop, look)
             records = (record for block in blocks for record in (*decode(block), None))
             output = _Output(noted)
             try:
@@ -62,66 +71,18 @@ def trace(
                         output.flush()
                         continue
                     output.write(f"{format_record(record)}\n")
-                modules.look()
+                look()
             except Interrupted:
                 pass  # nobody reads what we write; the kernel is put in order all the same
-            losses = read_losses(instance, plan.events)
-    _report_losses(losses, target.kernel.features().has(Feature.EXACT_MISSES), error_paint)
-    if losses and options.is_strict:
+            watch.stop()
+            losses = read_losses(instance)
+    notices.pauses(watch)
+    notices.losses(losses)
+    if watch.is_ended or (options.is_strict and (losses or watch.pauses)):
         return LOSS_STATUS
     if noted.signal is None or options.time_s is not None or options.count is not None:
         return 0
     return 128 + noted.signal
-
-
-def _report_refused(refused: Sequence[Diagnostic], plan: Plan, paint: Paint) -> None:
-    """Say how much of a glob the kernel did not take, and why the first."""
-    if refused:
-        count = sum(step.is_optional for step in plan.steps)
-        message = f"the kernel refuses {len(refused)} of {count} functions: they are left out"
-        hint = f"the first one: {refused[0].message.removeprefix('the kernel refuses this: ')}"
-        hints = (hint, *refused[0].hints)
-        report_diagnostics((replace(refused[0], message=message, hints=hints, severity="warning"),), sys.stderr, paint)
-
-
-def _report_losses(losses: Losses, are_misses_exact: bool, paint: Paint) -> None:
-    """Say what the trace did not see."""
-    warning = f"surftrace: {paint(Role.WARNING, 'warning')}"
-    if losses.events:
-        count = sum(count for _, count in losses.events)
-        where = listed(f"{count} on CPU {cpu}" for cpu, count in losses.events)
-        print(f"{warning}: {count} events lost, {where}: the buffer was full", file=sys.stderr)
-        print("hint: a larger one holds more (--buffer-size 16M), a filter lets less in", file=sys.stderr)
-    reason = "the CPU was in a probe already, or too many returns at once"
-    for name, count in losses.hits:
-        missed = f"{name} missed {count} hits" if are_misses_exact else f"{name} may have missed up to {count} hits"
-        print(f"{warning}: {missed}: {reason}", file=sys.stderr)
-    if losses.hits and not are_misses_exact:
-        since = Feature.EXACT_MISSES.since
-        print(f"hint: kernels before Linux {since} count a read that faults as a missed hit, too", file=sys.stderr)
-
-
-class _Modules:
-    """Says when a module that probes are in goes, and when it is there again: the probes stay, and see nothing else."""
-
-    def __init__(self, plan: Plan, paint: Paint) -> None:
-        self.probes: dict[str, list[str]] = {}
-        for event in plan.events:
-            if event.module:
-                self.probes.setdefault(event.module, []).append(event.name)
-        self.watch = ModuleWatch(self.probes)
-        self.paint = paint
-
-    def look(self) -> None:
-        """Say what has happened since the last look."""
-        for name, is_loaded in self.watch.changes():
-            probes = listed(self.probes[name])
-            verb = "sees" if len(self.probes[name]) == 1 else "see"
-            what = (
-                f"is loaded: {probes} {verb} it" if is_loaded else f"was unloaded: {probes} {verb} nothing more of it"
-            )
-            warning = self.paint(Role.WARNING, "warning")
-            print(f"surftrace: {warning}: the module {name} {what}", file=sys.stderr, flush=True)
 
 
 class _Output:
@@ -143,7 +104,7 @@ class _Output:
         text, self.pending = "".join(self.pending), []
         data = memoryview(text.encode(sys.stdout.encoding, sys.stdout.errors or "backslashreplace"))
         while data:
-            if self.noted.signal is not None and not is_writable(self.descriptor, _PATIENCE_S):
+            if self.noted.is_ending and not is_writable(self.descriptor, _PATIENCE_S):
                 raise Interrupted
             # A pipe with room takes so much without blocking; a terminal that was stopped (Ctrl-S) may take nothing.
             with self.noted.raising() if self._may_block() else nullcontext():
@@ -151,7 +112,7 @@ class _Output:
             data = data[written:]
 
     def _may_block(self) -> bool:
-        return self.noted.signal is None and (self.is_terminal or not is_writable(self.descriptor, 0))
+        return not self.noted.is_ending and (self.is_terminal or not is_writable(self.descriptor, 0))
 
 
 def _counted(records: Iterator[Record | None], count: int | None) -> Iterator[Record | None]:

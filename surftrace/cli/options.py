@@ -30,7 +30,7 @@ exit status:
   0    the trace ran and ended as asked (-t, -c, or Ctrl-C with one of them)
   1    the kernel refused a probe, or cannot trace
   2    wrong usage, or a wrong expression
-  3    events were lost, with --strict
+  3    events were lost, with --strict; or --at-max-rate end
   130  ended by Ctrl-C without -t or -c (129 by SIGHUP, 143 by SIGTERM)
 
 The language is described in surftrace-probes(7), the command in surftrace(8).
@@ -39,6 +39,8 @@ The language is described in surftrace-probes(7), the command in surftrace(8).
 
 _UNITS = {"K": 1, "M": 1 << 10, "G": 1 << 20}
 _MAX_BUFFER_KB = 1 << 30
+# As many as the kernel lets perf sample (kernel.perf_event_max_sample_rate).
+DEFAULT_MAX_RATE = 100_000
 
 
 class UsageError(SurftraceError):
@@ -71,6 +73,8 @@ class Options:
     count: int | None
     buffer_kb: int | None
     is_overwriting: bool | None
+    max_rate: int
+    is_ended_by_rate: bool
     is_strict: bool
     color: str
 
@@ -282,6 +286,21 @@ def _add_trace(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="in a full buffer new events take the place of old ones (the kernel's way), or are lost",
     )
+    add(
+        "--max-rate",
+        type=_rate,
+        default=DEFAULT_MAX_RATE,
+        metavar="N",
+        help=f"pause for a second where more than N events come in one (default {DEFAULT_MAX_RATE}; 0: never)",
+    )
+    add(
+        "--at-max-rate",
+        dest="is_ended_by_rate",
+        type=_is_end,
+        default=False,
+        metavar="pause|end",
+        help="what becomes of the trace at --max-rate: it goes on after the pause (pause), or it ends (end)",
+    )
     add("--strict", dest="is_strict", action="store_true", help="exit with status 3 where events were lost")
     add("--color", choices=("auto", "always", "never"), default="auto", help="colour (auto: on a terminal)")
 
@@ -321,6 +340,16 @@ def _kilobytes(text: str) -> int:
     if not 0 < size_kb <= _MAX_BUFFER_KB:
         raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 512K, 8M or 1G")
     return size_kb
+
+
+def _rate(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
+def _is_end(text: str) -> bool:
+    if text not in ("pause", "end"):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither pause nor end")
+    return text == "end"
 
 
 def _count(text: str) -> int:

@@ -8,7 +8,7 @@ from surftrace.compiler.resolved import ResolvedProbe
 from surftrace.compiler.scope import Types, listed
 from surftrace.kernel.features import Feature, Features
 from surftrace.kernel.symbols import KernelSymbol, Symbols
-from surftrace.kernel.target import Target
+from surftrace.kernel.target import Kernel, Target
 from surftrace.kernel.types import KernelTypes
 from surftrace.lang.source import CompileError, Diagnostic, Source
 from surftrace.lang.syntax import FunctionTarget, PatternTarget, Probe
@@ -75,6 +75,17 @@ def unknown_function(source: Source, function: FunctionTarget, types: KernelType
     hints = did_you_mean(nearest(function.name, types.function_names()))
     message = f"the type information has no function '{function.name}'"
     return Diagnostic(source, function.name_span, message, hints, "warning")
+
+
+def refusal(name: str, kernel: Kernel) -> str:
+    """Why the kernel takes no probe in a function, as far as its lists say."""
+    if name in kernel.blacklist():
+        return f"{name} takes no probe: it is on the kernel's blacklist, as kprobes themselves need it"
+    traceable, symbols = kernel.traceable(), kernel.symbols()
+    # Linux kernel/trace/trace_kprobe.c, within_notrace_func: a clone (foo.cold) goes by what it was made of, too.
+    if traceable is None or {name, name.partition(".")[0]} & traceable or symbols is None or not symbols.named(name):
+        return ""
+    return f"{name} takes no probe: the kernel does not let itself trace it (notrace, or tracing's own code)"
 
 
 def compared_function(name: str, symbols: Symbols | None, types: Types, features: Features) -> int | str | None:

@@ -66,6 +66,11 @@ class TracedEvent:
     is_ours: bool
     module: str = ""
 
+    @property
+    def shown_name(self) -> str:
+        """What people know it by: the name of a probe of ours, or system/name."""
+        return self.name if self.is_ours else f"{self.system}/{self.name}"
+
 
 @record
 class Buffer:
@@ -95,6 +100,11 @@ class Plan:
     def instance_path(self) -> str:
         """The instance's folder below the tracefs root."""
         return f"instances/{self.instance}"
+
+    @property
+    def enables(self) -> tuple[Step, ...]:
+        """The steps that switch the events on."""
+        return tuple(step for step in self.steps if step.path.endswith("/enable"))
 
 
 def build_plan(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from surftrace.btf import BtfError
 from surftrace.compiler.contents import resolve_contents
 from surftrace.compiler.events import repeated_events, resolve_event
-from surftrace.compiler.places import at_each, find_symbol, matches, unknown_function
+from surftrace.compiler.places import at_each, find_symbol, matches, refusal, unknown_function
 from surftrace.compiler.resolved import Resolved, ResolvedProbe
 from surftrace.compiler.scope import Locals, Scope, collect, listed
 from surftrace.dwarf.debuginfo import is_damage
@@ -120,6 +120,8 @@ class _Resolver:
     def at(self, symbol: KernelSymbol, byte_offset: int) -> ResolvedProbe:
         """A probe on a symbol that is there."""
         plain_name = _plain(symbol.name)
+        if reason := refusal(symbol.name, self.target.kernel):
+            raise self.fail(reason)
         # Linux kernel/trace/trace_kprobe.c, trace_kprobe_module_callback: what names its module lives on when that is
         # loaded again.
         module = f"{symbol.module}:" if symbol.module else ""

@@ -117,6 +117,10 @@ class OfflineKernel:
         """None: only a running kernel tells."""
         return None
 
+    def blacklist(self) -> frozenset[str]:
+        """None: only a running kernel tells."""
+        return frozenset()
+
     def event_fields(self, system: str, name: str) -> tuple[EventField, ...] | None:
         """The fields as the event's struct has them; None where the types have none of its name."""
         return self.kernel_types.event_fields(name)

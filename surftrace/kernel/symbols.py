@@ -152,6 +152,15 @@ def traceable_functions(text: str) -> frozenset[str]:
     return frozenset(name for name in names if not name.startswith(_NO_NAME))
 
 
+def blacklisted_functions(listing: bytes) -> frozenset[str]:
+    """The names in the kernel's list of functions that take no probe, `0xSTART-0xEND<tab>NAME` a line.
+
+    Source: Linux Documentation/trace/kprobes.rst, "The kprobes debugfs interface".
+    """
+    names = re.findall(r"^0x[0-9a-f]+-0x[0-9a-f]+\t(\S+)", listing.decode(errors="replace"), re.MULTILINE)
+    return frozenset(names)
+
+
 def _pattern(glob: str) -> bytes:
     """A shell pattern as one of `re` that stays within a line's name."""
     pieces = [b""]

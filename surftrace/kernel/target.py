@@ -30,7 +30,11 @@ class Kernel(Protocol):
         ...
 
     def traceable(self) -> frozenset[str] | None:
-        """The functions that the kernel lets itself trace at their entry, modules' too; None where not known."""
+        """The functions that the kernel lets itself trace, modules' too; None where not known, or all of them."""
+        ...
+
+    def blacklist(self) -> frozenset[str]:
+        """The functions that no probe may touch, as kprobes need them; none where they are not known."""
         ...
 
     def event_fields(self, system: str, name: str) -> tuple[EventField, ...] | None:

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from surftrace.tracing.instance import Instance
@@ -27,16 +27,38 @@ class Interrupted(Exception):
 
 
 class Interruption:
-    """Which ending signal has come, if any. It ends no step in the middle, but what `raising` is put around."""
+    """Whether the trace is to end: by a signal, or by `end`. It ends no step in the middle, but what `raising` is
+    put around. `socket` is readable from then on.
+    """
 
-    def __init__(self, wakeup: socket.socket) -> None:
-        self.socket = wakeup
+    def __init__(self) -> None:
+        self.socket, self._writer = socket.socketpair()
         self.signal: signal.Signals | None = None
+        self.is_ending = False
         self._is_raising = False
+        for each in (self.socket, self._writer):
+            each.setblocking(False)
+
+    @property
+    def wakeup(self) -> int:
+        """What signals are written to."""
+        return self._writer.fileno()
+
+    def close(self) -> None:
+        """Nothing is noted any more."""
+        self.socket.close()
+        self._writer.close()
+
+    def end(self) -> None:
+        """End the trace, from any thread."""
+        self.is_ending = True
+        with suppress(BlockingIOError):
+            self._writer.send(b"\0")
 
     def note(self, number: int, _frame: FrameType | None) -> None:
         """The handler: keeps the first."""
         self.signal = self.signal or signal.Signals(number)
+        self.is_ending = True
         if self._is_raising:
             self._is_raising = False
             raise Interrupted
@@ -59,11 +81,8 @@ def interruption() -> Iterator[Interruption]:
 
     One that was ignored (nohup) stays ignored.
     """
-    reader, writer = socket.socketpair()
-    reader.setblocking(False)
-    writer.setblocking(False)
-    noted = Interruption(reader)
-    previous_wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    noted = Interruption()
+    previous_wakeup = signal.set_wakeup_fd(noted.wakeup, warn_on_full_buffer=False)
     previous = {
         number: signal.signal(number, noted.note)
         for number in ENDING_SIGNALS
@@ -75,8 +94,7 @@ def interruption() -> Iterator[Interruption]:
         for number, handler in previous.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(previous_wakeup)
-        reader.close()
-        writer.close()
+        noted.close()
 
 
 @contextmanager
@@ -92,7 +110,7 @@ def opened_pipe(instance: Instance) -> Iterator[int]:
 def read_pipe(
     pipe: int, noted: Interruption, time_s: float | None, stop: Callable[[], None], look: Callable[[], None]
 ) -> Iterator[bytes]:
-    """Blocks of whole lines as they come, until `time_s` seconds have passed or an ending signal has come.
+    """Blocks of whole lines as they come, until `time_s` seconds have passed or the trace is to end.
 
     `stop` ends the recording then, and what was recorded before is still read. `look` is called now and then.
     """
@@ -107,7 +125,7 @@ def read_pipe(
             look()
             next_look = time.monotonic() + _LOOK_AGAIN_S
         left_s = deadline - time.monotonic()
-        if not is_ending and (noted.signal is not None or left_s <= 0):
+        if not is_ending and (noted.is_ending or left_s <= 0):
             stop()
             is_ending, deadline = True, time.monotonic() + _DRAIN_S
         block = _read(pipe)

@@ -13,9 +13,9 @@ from surftrace.dwarf.search import find_kernel, find_module, given_kernel, given
 from surftrace.kernel.features import Features, exact_release, features_of_readme
 from surftrace.kernel.formats import EventField, parse_format
 from surftrace.kernel.offline import load_btf, load_btfs, load_module_btf, open_debug_types, open_types
-from surftrace.kernel.symbols import Symbols, traceable_functions
+from surftrace.kernel.symbols import Symbols, blacklisted_functions, traceable_functions
 from surftrace.kernel.types import KernelTypes, TypeInfoError
-from surftrace.tracing.tracefs import Tracefs, TracefsError
+from surftrace.tracing.tracefs import Tracefs, TracefsError, read_blacklist
 
 _BTF_FOLDER = Path("/sys/kernel/btf")
 _NOTES = Path("/sys/kernel/notes")
@@ -54,6 +54,7 @@ class RunningKernel:
         self.symbols = cache(self._symbols)
         self.features = cache(self._features)
         self.traceable = cache(self._traceable)
+        self.blacklist = cache(self._blacklist)
         self.event_names = cache(self._event_names)
         self._btfs = cache(self._load_btfs)
         self._debug_files = cache(self._find_debug_files)
@@ -140,9 +141,14 @@ class RunningKernel:
         return features_of_readme(self._text("README"), exact_release(uname.release, uname.version))
 
     def _traceable(self) -> frozenset[str] | None:
+        if _is_set("CONFIG_KPROBE_EVENTS_ON_NOTRACE"):
+            return None
         # Symbols that were given name other functions than this kernel lists.
         text = self._text("available_filter_functions") if self._given_symbols is None else None
         return traceable_functions(text) if text is not None else None
+
+    def _blacklist(self) -> frozenset[str]:
+        return blacklisted_functions(read_blacklist()) if self._given_symbols is None else frozenset()
 
     def _text(self, path: str) -> str | None:
         """A file of tracefs; None where there is none to read."""
@@ -167,6 +173,14 @@ class RunningKernel:
             return None
         lines = self._tracefs.read("available_events").decode(errors="replace").splitlines()
         return tuple(line.replace(":", "/", 1) for line in lines)
+
+
+def _is_set(option: str) -> bool:
+    """Is an option in the kernel's configuration, where that is to be seen?"""
+    try:
+        return f"\n{option}=y\n" in Path(f"/boot/config-{os.uname().release}").read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def _build_id(path: Path) -> str:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from surftrace.compiler.plan import KPROBE_EVENTS, Mark, Plan, Step
 from surftrace.lang.source import DiagnosedError, Diagnostic
 from surftrace.tracing.instance import Instance
-from surftrace.tracing.tracefs import Tracefs, TracefsError, read_blacklist
+from surftrace.tracing.tracefs import Tracefs, TracefsError
 
 # Linux kernel/trace/trace.c, tracing_err_log_show: `[time] system: error: sentence`, the command, a caret under it.
 _ERROR_LOG = re.compile(
@@ -50,6 +50,35 @@ def applied(plan: Plan, instance: Instance) -> Iterator[Sequence[Diagnostic]]:
         yield tuple(refused.values())
 
 
+def pause(plan: Plan, instance: Instance) -> None:
+    """Record nothing more, and let the probes cost nothing: their events are disabled, but stay."""
+    instance.stop_recording()
+    for step in reversed(plan.enables):
+        if step.undo is not None:
+            _undo(instance.tracefs, step.undo)
+
+
+def resume(plan: Plan, instance: Instance) -> None:
+    """Go on after `pause`: nothing is recorded until all events are enabled."""
+    for step in plan.enables:
+        instance.tracefs.write(step.path, step.text)
+    instance.tracefs.write(f"{instance.path}/tracing_on", "1")
+
+
+def disabled_events(plan: Plan, instance: Instance) -> list[str]:
+    """The events of the plan that are not enabled, by the names that people know; all probes of a group as one."""
+    disabled = []
+    for step in plan.enables:
+        try:
+            is_enabled = instance.tracefs.read(step.path).startswith(b"1")
+        except TracefsError:
+            is_enabled = False
+        if not is_enabled:
+            name = step.path.removeprefix(f"{instance.path}/events/").removesuffix("/enable")
+            disabled.append("some probes" if name == instance.name else step.event or name)
+    return disabled
+
+
 def _apply(step: Step, instance: Instance) -> None:
     try:
         instance.tracefs.write(step.path, step.text, step.is_append)
@@ -76,33 +105,17 @@ def _diagnose(step: Step, error: TracefsError, instance: Instance) -> Diagnostic
         name = errno.errorcode.get(error.errno, str(error.errno))
         message = f"the kernel refuses this and does not say why ({name})"
         return Diagnostic(mark.source, mark.span, message, (f"it was given {step.text}",))
-    obstacles = _obstacles(step, instance, sentence) if mark is step.marks[0] else ()
+    obstacles = _obstacles(step, sentence) if mark is step.marks[0] else ()
     hints = (*obstacles, f"it was given {step.text}")
     return Diagnostic(mark.source, mark.span, f"the kernel refuses this: {sentence}", hints)
 
 
-def _obstacles(step: Step, instance: Instance, sentence: str) -> Iterator[str]:
-    """Why a function cannot be probed, where the kernel's lists, or its sentence, say so."""
-    if step.path != KPROBE_EVENTS:
-        return
-    place, _, byte_offset = step.text.split(" ")[1].partition("+")
-    function = place.rpartition(":")[2]
-    if _is_listed(function, read_blacklist()):
-        yield f"{function} is on the kernel's blacklist: kprobes themselves need it"
-        return
-    try:
-        traceable = instance.tracefs.read("available_filter_functions")
-    except TracefsError:  # a kernel without the function tracer
-        return
-    if not _is_listed(function, traceable):
-        yield f"{function} is not among the functions that the kernel lets itself trace (notrace)"
-    elif byte_offset and "register" in sentence:
+def _obstacles(step: Step, sentence: str) -> Iterator[str]:
+    """Why a place takes no probe, where the kernel's sentence says so."""
+    is_inside = step.path == KPROBE_EVENTS and "+" in step.text.split(" ")[1]
+    if is_inside and "register" in sentence:
         # Linux kernel/kprobes.c, check_kprobe_address_safe: jump_label_text_reserved and its like.
         yield "an instruction that the kernel rewrites (a static key's jump) takes no probe: name another place"
-
-
-def _is_listed(function: str, listing: bytes) -> bool:
-    return re.search(rb"(?:^|\t)" + re.escape(function.encode()) + rb"(?:$| \[)", listing, re.MULTILINE) is not None
 
 
 def _kernel_sentence(step: Step, instance: Instance) -> tuple[str | None, int | None]:

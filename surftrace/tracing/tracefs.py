@@ -5,8 +5,10 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import field
 from pathlib import Path
 
+from surftrace.compiler.plan import KPROBE_EVENTS
 from surftrace.errors import SurftraceError
 from surftrace.record import record
 
@@ -31,20 +33,25 @@ class TracefsError(SurftraceError):
 
 @record
 class Tracefs:
-    """A mounted tracefs. All paths are below its root."""
+    """A mounted tracefs. All paths are below its root.
+
+    `folder` is a descriptor of the root: what is at its path may be unmounted, and is reached all the same.
+    """
 
     root: Path
+    folder: int | None = field(default=None, compare=False)
 
     def read(self, path: str) -> bytes:
         """A file's content."""
         with _explained(self.root / path, "read"):
-            return (self.root / path).read_bytes()
+            descriptor = self._open(path, os.O_RDONLY)
+            with os.fdopen(descriptor, "rb", buffering=0) as stream:
+                return stream.readall()
 
     def write(self, path: str, text: str, is_append: bool = False) -> None:
         """One write of one line, so that the kernel takes or refuses it as a whole."""
-        flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_APPEND if is_append else os.O_TRUNC)
         with _explained(self.root / path, "write"):
-            descriptor = os.open(self.root / path, flags)
+            descriptor = self._open(path, os.O_WRONLY | (os.O_APPEND if is_append else os.O_TRUNC))
             try:
                 os.write(descriptor, text.encode(errors="surrogateescape") + b"\n")
             finally:
@@ -53,33 +60,45 @@ class Tracefs:
     def make_folder(self, path: str) -> None:
         """Make an instance."""
         with _explained(self.root / path, "make"):
-            (self.root / path).mkdir()
+            os.mkdir(self._place(path), dir_fd=self.folder)
 
     def remove_folder(self, path: str) -> None:
         """Remove an instance."""
         with _explained(self.root / path, "remove"):
-            (self.root / path).rmdir()
+            os.rmdir(self._place(path), dir_fd=self.folder)
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
         """A descriptor of a file or a folder, for the caller to close."""
         with _explained(self.root / path, "open"):
-            return os.open(self.root / path, flags | os.O_CLOEXEC)
+            return self._open(path, flags)
 
     def exists(self, path: str) -> bool:
         """Is there such a file?"""
-        return (self.root / path).exists()
+        return self.inode(path) is not None
 
     def folders(self, path: str) -> list[str]:
         """The names of the folders in a folder."""
-        with _explained(self.root / path, "list"), os.scandir(self.root / path) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
+        with _explained(self.root / path, "list"):
+            descriptor = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                with os.scandir(descriptor) as entries:
+                    return sorted(entry.name for entry in entries if entry.is_dir())
+            finally:
+                os.close(descriptor)
 
     def inode(self, path: str) -> int | None:
         """The inode number at a path; None where there is nothing."""
-        try:
-            return (self.root / path).stat().st_ino
-        except FileNotFoundError:
-            return None
+        with _explained(self.root / path, "look at"):
+            try:
+                return os.stat(self._place(path), dir_fd=self.folder).st_ino
+            except FileNotFoundError:
+                return None
+
+    def _open(self, path: str, flags: int) -> int:
+        return os.open(self._place(path), flags | os.O_CLOEXEC, dir_fd=self.folder)
+
+    def _place(self, path: str) -> str:
+        return str(self.root / path) if self.folder is None else path
 
 
 @contextmanager
@@ -87,11 +106,14 @@ def _explained(path: Path, action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hints: tuple[str, ...] = ()
-        if error.errno in (errno.EACCES, errno.EPERM):
-            hints = ("run as root" if os.geteuid() else "a lockdown of the kernel or a container forbids it",)
         message = f"cannot {action} {path}: {error.strerror}"
-        raise TracefsError(message, *hints, path=str(path), errno=error.errno or 0) from None
+        raise TracefsError(message, *_hints(error), path=str(path), errno=error.errno or 0) from None
+
+
+def _hints(error: OSError) -> tuple[str, ...]:
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return ()
+    return ("run as root" if os.geteuid() else "a lockdown of the kernel or a container forbids it",)
 
 
 def find_tracefs(mounts: str = _MOUNTS) -> Tracefs:
@@ -100,16 +122,22 @@ def find_tracefs(mounts: str = _MOUNTS) -> Tracefs:
     if not roots:
         raise TracefsError("tracefs is not mounted", "as root: mount -t tracefs tracefs " + DEFAULT_ROOT)
     root = roots[0]
-    if not os.access(root, os.R_OK | os.X_OK):
-        raise TracefsError(f"no access to {root}", "run as root")
-    if not (root / "kprobe_events").exists():
+    tracefs = Tracefs(root, _accessible(root, os.O_RDONLY | os.O_DIRECTORY))
+    if not tracefs.exists(KPROBE_EVENTS):
         raise TracefsError(
             "this kernel has no kprobes",
             "it was built without CONFIG_KPROBE_EVENTS: boot one that has it, as distributions' kernels do",
         )
-    if not os.access(root / "kprobe_events", os.W_OK):
-        raise TracefsError(f"no access to {root / 'kprobe_events'}", "run as root")
-    return Tracefs(root)
+    os.close(_accessible(root / KPROBE_EVENTS, os.O_WRONLY))
+    return tracefs
+
+
+def _accessible(path: Path, flags: int) -> int:
+    """A descriptor of what this process must have access to: to open it is the one question that the kernel answers."""
+    try:
+        return os.open(path, flags | os.O_CLOEXEC)
+    except OSError as error:
+        raise TracefsError(f"no access to {path}", *_hints(error), path=str(path), errno=error.errno or 0) from None
 
 
 def read_blacklist() -> bytes:

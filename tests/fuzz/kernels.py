@@ -84,6 +84,9 @@ class FuzzKernel:
         """What the release has."""
         return self.kernel_features
 
+    def blacklist(self) -> frozenset[str]:
+        return frozenset()
+
     def traceable(self) -> frozenset[str] | None:
         """All functions but one."""
         return frozenset(SYMBOL_ADDRESSES) - {"none"} if self.is_known else None

@@ -93,13 +93,14 @@ class Line:
     task: str
     pid: int
     cpu: int
+    time_s: float
     name: str
     place: str
     values: str
 
 
 _LINE = re.compile(
-    r"^ *(?P<task>.+)-(?P<pid>\d+) +\[(?P<cpu>\d{3})\] \S{4,5} +\d+\.\d{6}: "
+    r"^ *(?P<task>.+)-(?P<pid>\d+) +\[(?P<cpu>\d{3})\] \S{4,5} +(?P<time>\d+\.\d{6}): "
     r"(?P<name>\w+): \((?P<place>[^)]*)\)(?P<values>.*)$"
 )
 
@@ -108,7 +109,15 @@ def event_lines(output: str) -> list[Line]:
     """The events of probes among the lines of a trace."""
     matches = [_LINE.match(line) for line in output.splitlines()]
     return [
-        Line(m["task"], int(m["pid"]), int(m["cpu"]), m["name"], m["place"], m["values"].removeprefix(" "))
+        Line(
+            m["task"],
+            int(m["pid"]),
+            int(m["cpu"]),
+            float(m["time"]),
+            m["name"],
+            m["place"],
+            m["values"].removeprefix(" "),
+        )
         for m in matches
         if m is not None
     ]

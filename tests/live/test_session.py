@@ -175,12 +175,59 @@ def test_refused_filter_is_shown_under_the_users_text(guest: Guest) -> None:
     assert carets.count("~") == len("pid>7") - 1
 
 
-@pytest.mark.parametrize(("function", "reason"), [("kprobe_dispatcher", "is on the kernel's blacklist")])
+# Has the kernel's lists say of each function what a probe there meets, then tries one. The kernel is written to in the
+# trial alone.
+_REFUSALS = """
+import random, sys
+from collections import Counter
+from surftrace.compiler.places import refusal
+from surftrace.tracing.running import RunningKernel
+from surftrace.tracing.tracefs import TracefsError, find_tracefs
+tracefs = find_tracefs()
+kernel = RunningKernel(tracefs)
+symbols = [line.split() for line in open("/proc/kallsyms")]
+count = Counter(name for _, _, name, *_ in symbols)
+names = sorted(name for _, kind, name, *module in symbols if kind in "tT" and count[name] == 1 and not module)
+asked = ["kprobe_dispatcher", "tracing_read_pipe"]
+for trial in (names, [name for name in names if name not in kernel.traceable()], sorted(kernel.blacklist() & {*names})):
+    asked += random.Random(sys.argv[1]).sample(trial, 12)
+for name in asked:
+    try:
+        tracefs.write("kprobe_events", f"p:refusals/trial {name}", is_append=True)
+        tracefs.write("kprobe_events", "-:refusals/trial", is_append=True)
+        is_taken = True
+    except TracefsError as error:
+        is_taken = False
+    print(name, is_taken, refusal(name, kernel))
+"""
+
+
+def test_functions_that_take_no_probe(guest: Guest) -> None:
+    """What is refused before the kernel is touched is what the kernel refuses."""
+    lines = guest.run(["python3", "-c", _REFUSALS, "refusals"], timeout_s=180).expect().stdout.splitlines()
+    print(*lines, sep="\n")
+    verdicts = [line.split(" ", 2) for line in lines]
+    assert len(verdicts) == 38
+    assert [verdict for verdict in verdicts if (verdict[1] == "True") == bool(verdict[2])] == []
+    assert {is_taken for _, is_taken, _ in verdicts} == {"True", "False"}
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        ("kprobe_dispatcher", "it is on the kernel's blacklist, as kprobes themselves need it"),
+        ("tracing_read_pipe", "the kernel does not let itself trace it (notrace, or tracing's own code)"),
+    ],
+)
 def test_function_that_no_probe_may_touch(guest: Guest, function: str, reason: str) -> None:
-    result = _surftrace(guest, f"p {function}", "-t", "1")
-    assert result.status == 1
-    assert result.stderr.splitlines()[1:3] == [f"    p {function}", f"      ^{'~' * (len(function) - 1)}"]
-    assert f"hint: {function} {reason}" in result.stderr
+    result = _surftrace(guest, "p wake_up_new_task", f"p {function}", "-t", "1")
+    assert result.status == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        f"probe 2: error: {function} takes no probe: {reason}",
+        f"    p {function}",
+        f"      ^{'~' * (len(function) - 1)}",
+    ]
 
 
 def test_options_of_the_main_buffer_do_not_matter(guest: Guest) -> None:

@@ -1,0 +1,137 @@
+"""A trace whose probes are hit too often is paused, or ended, before it takes the machine's time from everybody."""
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from surftrace.compiler.plan import Plan
+from surftrace.record import record
+from surftrace.tracing.counts import read_cpu_counts, read_probe_counts
+from surftrace.tracing.instance import Instance
+from surftrace.tracing.pipe import ENDING_SIGNALS, Interruption
+from surftrace.tracing.session import pause, resume
+from surftrace.tracing.tracefs import TracefsError
+
+# The limit is on what comes within a second; what a faster burst may cost until it is seen is a fifth of one.
+_WINDOW_S = 1.0
+_LOOK_S = 0.2
+PAUSE_S = 1.0
+# A hit whose event the filter does not let through costs about a tenth of one that is recorded, read and printed.
+HITS_PER_EVENT = 10
+
+
+@record
+class Limit:
+    """Events a second, on all CPUs together, and what happens above: the trace ends, or else is paused. 0: no limit."""
+
+    events_per_s: int
+    is_end: bool = False
+
+
+@record
+class Excess:
+    """What was too often: an event, or some that are not told apart, and how many times a second."""
+
+    events: tuple[str, ...]
+    per_s: int
+
+
+@record
+class _Sample:
+    time_s: float
+    events: int
+    hits: dict[str, int]
+
+
+class RateWatch:
+    """Looks at a trace's counts in a thread of its own, which no slow reader of the output holds up."""
+
+    def __init__(
+        self, plan: Plan, instance: Instance, limit: Limit, noted: Interruption, tell: Callable[[Excess], None]
+    ) -> None:
+        self.plan = plan
+        self.instance = instance
+        self.limit = limit
+        self.noted = noted
+        self.tell = tell
+        self.paused_s = 0.0
+        self.pauses = 0
+        self.is_paused = False
+        self._samples: deque[_Sample] = deque()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "RateWatch":
+        if self.limit.events_per_s:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def is_ended(self) -> bool:
+        """Was the trace ended?"""
+        return self.limit.is_end and self.pauses > 0
+
+    def stop(self) -> None:
+        """Look no more; a trace that is paused stays so."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        # A signal is for the thread that waits for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        try:
+            self._excess()  # from here it counts
+            while not self._over.wait(_LOOK_S):
+                excess = self._excess()
+                if excess is not None:
+                    self._hold(excess)
+        except TracefsError:
+            return  # the instance is gone: whoever reads its events says so
+
+    def _hold(self, excess: Excess) -> None:
+        """Pause the trace: for a while, or for what is left of it."""
+        start = time.monotonic()
+        self.is_paused = True
+        self.pauses += 1
+        pause(self.plan, self.instance)
+        self.tell(excess)
+        self._samples.clear()
+        if self.limit.is_end:
+            self._over.set()
+            self.noted.end()
+        elif not self._over.wait(PAUSE_S):
+            resume(self.plan, self.instance)
+            self.is_paused = False
+            self._excess()  # from here it counts again
+        self.paused_s += time.monotonic() - start
+
+    def _excess(self) -> Excess | None:
+        """What is too often, if anything is, by what has come within the last second."""
+        hits = {count.event: count.hits for count in read_probe_counts(self.instance)}
+        records = sum(count.events for count in read_cpu_counts(self.instance))
+        # A stack is a record of its own.
+        now = _Sample(time.monotonic(), records // (2 if self.plan.has_stacks else 1), hits)
+        while self._samples and self._samples[0].time_s < now.time_s - _WINDOW_S:
+            self._samples.popleft()
+        self._samples.append(now)
+        return _excess_of(self.plan, self._samples[0], now, self.limit)
+
+
+def _excess_of(plan: Plan, first: _Sample, last: _Sample, limit: Limit) -> Excess | None:
+    """What came more often than it may between two samples, if anything did."""
+    hits = {name: count - first.hits.get(name, 0) for name, count in last.hits.items()}
+    events, all_hits = last.events - first.events, sum(hits.values())
+    if events <= limit.events_per_s and all_hits <= limit.events_per_s * HITS_PER_EVENT:
+        return None
+    span_s = last.time_s - first.time_s
+    probe = max(hits, key=hits.__getitem__, default="")
+    uncounted = [event for event in plan.events if not (event.is_ours and event.name in hits)]
+    if uncounted and events - all_hits > hits.get(probe, 0):
+        return Excess(tuple(event.shown_name for event in uncounted), round((events - all_hits) / span_s))
+    return Excess((probe,), round(hits[probe] / span_s))

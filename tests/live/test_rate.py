@@ -1,0 +1,124 @@
+"""A probe that is hit too often does not keep the machine from its work: the trace is paused, or ends, and says so."""
+
+import re
+import signal
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from tests.kernel.guest import Guest
+from tests.kernel.wire import Kind
+from tests.live.helpers import event_lines, running, tracefs_state
+
+pytestmark = pytest.mark.kernels("5.10", "newest")
+
+_PROBE = "p __x64_sys_getpriority"
+# As fast as it can, for so many seconds; then how often a second.
+_CALL = """
+import os, sys, time
+start, calls, for_s = time.monotonic(), 0, float(sys.argv[1])
+while time.monotonic() - start < for_s:
+    os.getpriority(0, 0)
+    calls += 1
+print(int(calls / (time.monotonic() - start)))
+"""
+_ENABLE = "/sys/kernel/tracing/instances/surftrace/events/surftrace/f0/enable"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(guest: Guest) -> Iterator[None]:
+    before = tracefs_state(guest)
+    yield
+    assert tracefs_state(guest) == before
+
+
+def _call(guest: Guest, for_s: float) -> int:
+    """The calls a second that were made."""
+    return int(guest.run(["python3", "-c", _CALL, str(for_s)]).expect().stdout)
+
+
+def test_paused_and_gone_on(guest: Guest) -> None:
+    with running(guest, "--max-rate", "500", "--strict", _PROBE) as trace:
+        looking = guest.start(
+            ["sh", "-c", f"until grep -q 0 {_ENABLE}; do :; done; until grep -q 1 {_ENABLE}; do :; done"]
+        )
+        rate = _call(guest, 4)
+        assert looking.wait().status == 0  # disabled, and enabled again
+        trace.signal(signal.SIGINT)
+        result = trace.wait()
+    assert result.status == 3
+    told = re.findall(r"warning: f0 happens (\d+) times a second: paused for 1 s \(--max-rate 500\)\n", result.stderr)
+    assert len(told) >= 2
+    # The calls were not as many while the probe was there: what was counted is less than the best of them.
+    assert 500 < int(told[0]) < 20 * rate
+    paused = re.search(
+        r"warning: paused (\d+) times, for ([0-9.]+) s: what happened meanwhile was not seen\n", result.stderr
+    )
+    assert paused is not None
+    assert int(paused[1]) == len(told)
+    assert float(paused[2]) >= len(told) - 1
+    times = [line.time_s for line in event_lines(result.stdout)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert max(gaps) >= 1.0
+
+
+def test_ended(guest: Guest) -> None:
+    with running(guest, "--max-rate", "500", "--at-max-rate", "end", _PROBE) as trace:
+        _call(guest, 2)
+        result = trace.wait()
+    assert result.status == 3
+    assert re.search(r"warning: f0 happens \d+ times a second: the trace ends \(--max-rate 500\)\n", result.stderr)
+    assert event_lines(result.stdout)
+
+
+def test_what_a_filter_keeps_out_costs_too(guest: Guest) -> None:
+    with running(guest, "--max-rate", "100", f'{_PROBE} f:COMM=="nobody"', "p vfs_fsync") as trace:
+        _call(guest, 2)
+        trace.signal(signal.SIGINT)
+        result = trace.wait()
+    assert re.search(r"warning: f0 happens \d+ times a second: paused", result.stderr)
+    assert event_lines(result.stdout) == []
+
+
+def test_an_event_of_the_kernel(guest: Guest) -> None:
+    with running(guest, "--max-rate", "500", "p vfs_fsync", "e syscalls/sys_enter_getpriority") as trace:
+        _call(guest, 2)
+        trace.signal(signal.SIGINT)
+        result = trace.wait()
+    assert re.search(r"warning: syscalls/sys_enter_getpriority happens \d+ times a second: paused", result.stderr)
+
+
+def test_nobody_reads(guest: Guest) -> None:
+    """What protects the machine does not wait for a reader that has stopped reading."""
+    guest.run(["sh", "-c", "mkfifo /tmp/unread"]).expect()
+    reader = guest.start(["sh", "-c", "exec 3< /tmp/unread; sleep 60"])
+    trace = guest.start(["sh", "-c", f"exec surftrace --max-rate 500 '{_PROBE}' > /tmp/unread"])
+    guest.run(["sh", "-c", f"until grep -q 1 {_ENABLE}; do sleep 0.1; done"]).expect()
+    rate = _call(guest, 3)
+    assert rate > 500
+    trace.signal(signal.SIGINT)
+    result = trace.wait()
+    reader.kill()
+    guest.run(["rm", "/tmp/unread"]).expect()
+    assert "warning: f0 happens " in result.stderr
+
+
+@pytest.mark.parametrize("rate", ["0", "1000000"])
+def test_not_paused(guest: Guest, rate: str) -> None:
+    with running(guest, "--max-rate", rate, _PROBE) as trace:
+        _call(guest, 1)
+        trace.signal(signal.SIGINT)
+        result = trace.wait()
+    assert "paused" not in result.stderr
+
+
+def test_disabled_by_somebody_else(guest: Guest) -> None:
+    with running(guest, "--max-rate", "0", _PROBE, "e sched/sched_process_fork") as trace:
+        guest.run(["sh", "-c", f"echo 0 > {_ENABLE}"]).expect()
+        trace.wait_for("somebody else", stream=Kind.STDERR)
+        trace.signal(signal.SIGINT)
+        result = trace.wait()
+    assert result.stderr.startswith(
+        "surftrace: warning: somebody else has disabled f0: the trace sees nothing more of it\n"
+    )
