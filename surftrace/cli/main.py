@@ -109,7 +109,9 @@ def _compile_only(options: Options, script: Script, paint: Paint) -> int:
     plan = _plan(resolved, options, options.instance or SHELL_NAME)
     if options.output is not None:
         comments = tuple(probe.source.text[probe.span.start : probe.span.end] for probe in script.probes)
-        _write_script(options.output, shell_script(plan, comments))
+        from surftrace.cli.files import write_file  # few runs write any
+
+        write_file(options.output, shell_script(plan, comments), 0o777)
         return 0
     root = str(tracefs.root) if tracefs is not None else DEFAULT_ROOT
     for line in echo_lines(plan, root):
@@ -152,12 +154,3 @@ def _plan(resolved: Resolved, options: Options, instance: str) -> Plan:
 
 def _machine(options: Options) -> Machine:
     return machine_named(options.arch or os.uname().machine)
-
-
-def _write_script(path: str, text: str) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o755)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(text)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None

@@ -1,5 +1,6 @@
 """`Plan` in, shell text out: the echo lines that do the same by hand, and a whole bash script."""
 
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -20,7 +21,9 @@ def echo_lines(plan: Plan, tracefs: str) -> Iterator[str]:
 
 def _echo(step: Step, path: str) -> str:
     text = step.text if step.text.isdigit() else quote(step.text)
-    return f"echo {text} {'>>' if step.is_append else '>'} {path}"
+    # What `echo` makes of these is each shell's own affair: POSIX echo(1), application usage.
+    command = "printf '%s\\n'" if re.search(r"^-|\\[^\"!]|\\$", step.text) else "echo"
+    return f"{command} {text} {'>>' if step.is_append else '>'} {path}"
 
 
 _SCRIPT = """\

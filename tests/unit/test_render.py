@@ -63,21 +63,25 @@ def _files_of(plan: Plan) -> list[str]:
 
 
 def _bash(text: str, cwd: Path, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    return _shell("bash", text, cwd, env)
+
+
+def _shell(name: str, text: str, cwd: Path, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["bash", "-c", text], cwd=cwd, env=env, capture_output=True, text=True, timeout=20, errors="surrogateescape"
+        [name, "-c", text], cwd=cwd, env=env, capture_output=True, text=True, timeout=20, errors="surrogateescape"
     )
 
 
-@pytest.mark.parametrize("text", _HOSTILE)
-def test_echo_line_writes_the_steps_text(text: str, tmp_path: Path) -> None:
+# The shell that most have as sh: its echo takes backslashes for escapes.
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+@pytest.mark.parametrize("text", [*_HOSTILE, "\\1", "a\\tb\\", "\\\\", '\\"<fault>"', "[!a]\\!b"])
+def test_echo_line_writes_the_steps_text(text: str, shell: str, tmp_path: Path) -> None:
     plan = _plan(Step("first", text), Step("second", f"p:{text}", is_append=True), Step("second", text, is_append=True))
     _, *lines = echo_lines(plan, str(tmp_path / "tracing"))
     (tmp_path / "tracing").mkdir()
-    seen = _bash("\n".join(lines), tmp_path)
-    # bash's echo takes these two words as options; no step's text begins like that.
-    if not text.startswith("-"):
-        assert (tmp_path / "tracing" / "first").read_text() == f"{text}\n"
-        assert (tmp_path / "tracing" / "second").read_text() == f"p:{text}\n{text}\n"
+    seen = _shell(shell, "\n".join(lines), tmp_path)
+    assert (tmp_path / "tracing" / "first").read_text() == f"{text}\n"
+    assert (tmp_path / "tracing" / "second").read_text() == f"p:{text}\n{text}\n"
     assert (seen.returncode, seen.stdout, seen.stderr) == (0, "", "")
     assert [path.name for path in tmp_path.iterdir()] == ["tracing"]
 
