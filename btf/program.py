@@ -71,6 +71,13 @@ class BtfProgram:
             )
         )
 
+    def enum_with(self, name: str) -> drgn.Type | None:
+        """The first enum that has an enumerator of this name."""
+        for converter in self._converters:
+            for type_id in converter.btf.find_enumerator(name):
+                return converter.type(type_id)
+        return None
+
     def enumerators(self) -> Iterator[str]:
         """Names of the enumerators of all enums."""
         for converter in self._converters:

@@ -84,6 +84,7 @@ def resolve_argument(assignment: syntax.Assignment, name: str, scope: Scope) -> 
         bit_width=reading.bit_width,
         letter=reading.letter,
         enumerators=reading.enumerators,
+        has_errors=reading.has_errors,
         addend=reading.addend,
     )
     return field, reading.operand, notes

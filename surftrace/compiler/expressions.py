@@ -103,6 +103,7 @@ def _select(operand: Value, type_: Type, expr: syntax.Member, scope: Scope) -> V
         names = member_names(holder)
         hints = did_you_mean(nearest(expr.name, names)) or (f"its members are {listed(names)}",)
         raise scope.fail(expr.name_span, f"{spelled(holder)} has no member '{expr.name}'", *hints)
+    field = replace(field, type=scope.types.named_numbers(holder, expr.name, field.type))
     if is_pointer != expr.is_arrow:
         what, right = ("pointer", "->") if is_pointer else ("value, no pointer", ".")
         raise scope.fail(expr.operator_span, f"this {spelled(type_)} is a {what}", f"write {right}{expr.name}")

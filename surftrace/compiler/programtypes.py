@@ -103,6 +103,10 @@ class ProgramTypes:
         except TypeInfoError:
             return ()
 
+    def named_numbers(self, holder: Type, member: str, type_: Type) -> Type:
+        """The type as it is: nothing is known of a program's members."""
+        return type_
+
     def enumerators(self) -> Iterable[str]:
         """The names of the kernel's enumerators; none where its types are not known."""
         try:

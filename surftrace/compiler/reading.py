@@ -6,7 +6,7 @@ from dataclasses import replace
 from drgn import TypeKind
 
 from surftrace.compiler.chain import Value
-from surftrace.compiler.fetch import MAX_ARRAY, Fetch
+from surftrace.compiler.fetch import MAX_ARRAY, Fetch, too_long
 from surftrace.compiler.operands import Number, Opaque, Operand, Text
 from surftrace.compiler.scope import Scope, listed
 from surftrace.kernel.features import Feature
@@ -38,7 +38,7 @@ _NEEDED = {"symbol": Feature.SYMBOL, "char": Feature.CHAR, "ustring": Feature.US
 class Reading:
     """What the kernel fetches for a value, and what is to be made of it.
 
-    `bit_width` and `letter` as in `Field`; `enumerators` name its values; `addend` is added before it is shown.
+    `bit_width`, `letter`, `enumerators`, `has_errors` and `addend` as in `Field`.
     """
 
     fetch: Fetch
@@ -46,6 +46,7 @@ class Reading:
     bit_width: int | None = None
     letter: str = ""
     enumerators: tuple[tuple[int, str], ...] = ()
+    has_errors: bool = False
     addend: int = 0
 
 
@@ -198,12 +199,25 @@ def _scalar(value: Value, bare: Type, letter: Format | None, expr: syntax.Expr, 
     size = size_of(bare) or (4 if bare.kind == TypeKind.ENUM else 0)
     if size not in (1, 2, 4, 8):
         raise scope.fail(expr.span, f"{a_spelled(bare)} has {size} bytes: the kernel fetches 1, 2, 4 or 8")
+    if _is_shown_as_symbol(value, bare, letter, scope):
+        return Reading(value.fetch("symbol"), Number(64, False, is_code=True))
     reading = _number(value, size, letter, _shown(bare), _is_code(bare))
+    if letter is None and value.base == "$retval" and not value.byte_offsets and not scope.is_user:
+        is_error = bare.kind == TypeKind.POINTER or (bare.kind == TypeKind.INT and bare.is_signed and size >= 4)
+        reading = replace(reading, has_errors=is_error)
     if bare.kind != TypeKind.ENUM or not isinstance(reading.operand, Number):
         return reading
     names = enumerators_of(bare)
     operand = replace(reading.operand, enumerators=names)
     return replace(reading, operand=operand, enumerators=names if letter is None else ())
+
+
+def _is_shown_as_symbol(value: Value, bare: Type, letter: Format | None, scope: Scope) -> bool:
+    """Is this a pointer to a function, whose name the kernel can show, and are there characters left to ask for it?"""
+    if bare.kind != TypeKind.POINTER or underlying(bare.type).kind != TypeKind.FUNCTION or letter is not None:
+        return False
+    is_known = not scope.is_user and scope.features().has(Feature.SYMBOL)
+    return is_known and too_long(value.fetch("symbol")) is None
 
 
 def _shown(bare: Type) -> str:

@@ -15,7 +15,8 @@ class Field:
     """One value of a probe: what the kernel fetches, and how it is shown.
 
     The kernel prints a bit field as an unsigned decimal: where another form is asked for, `bit_width` and `letter`
-    (`s` or `x`) say which. `enumerators` name values; `addend` is added before the value is shown. A field with a
+    (`s` or `x`) say which. `enumerators` name values; `has_errors`: the last 4095 numbers below 0 are errors' numbers.
+    `addend` is added before the value is shown. A field with a
     `valid` range is a hidden pointer: where it is outside of that range, fields that have it among their `guards` were
     not read. Hidden fields are fetched for filters and guards and never shown.
     """
@@ -27,6 +28,7 @@ class Field:
     bit_width: int | None = None
     letter: str = ""
     enumerators: tuple[tuple[int, str], ...] = ()
+    has_errors: bool = False
     addend: int = 0
     is_hidden: bool = False
     valid: tuple[int, int] | None = None

@@ -62,6 +62,10 @@ class Types(Protocol):
         """The values that enums give to an enumerator's name: none, one, or several that differ."""
         ...
 
+    def named_numbers(self, holder: Type, member: str, type_: Type) -> Type:
+        """The type of a member, with names for its numbers where these are known."""
+        ...
+
     def enumerators(self) -> Iterable[str]:
         """The names of the enumerators of all enums."""
         ...

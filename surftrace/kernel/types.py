@@ -31,6 +31,15 @@ _LARGEST_IN_REGISTERS = 64
 _CHARACTERS = frozenset(("char", "signed char"))
 
 
+# Members that hold an enum's values in a smaller integer, each with one of its enumerators. Linux include/net/sock.h,
+# include/net/inet_connection_sock.h.
+_NAMED_NUMBERS = {
+    ("sock_common", "skc_state"): "TCP_ESTABLISHED",
+    ("inet_connection_sock", "icsk_ca_state"): "TCP_CA_Open",
+    ("sock", "sk_type"): "SOCK_STREAM",
+}
+
+
 class TypeInfoError(SurftraceError):
     """The type information that was given cannot be read, or does not have what was asked."""
 
@@ -137,6 +146,15 @@ class KernelTypes:
         value = self.debug.enumerator(name)
         return () if value is None else (value,)
 
+    def named_numbers(self, holder: Type, member: str, type_: Type) -> Type:
+        """The type of a member, with the names of an enum that its numbers are of although C does not say so."""
+        enumerator = _NAMED_NUMBERS.get((underlying(holder).tag or "", member))
+        bare = underlying(type_)
+        enum = self.program.enum_with(enumerator) if enumerator is not None and bare.kind == TypeKind.INT else None
+        if enum is None:
+            return type_
+        return self.program.prog.enum_type(enum.tag, bare.unqualified(), enum.enumerators)
+
     def enumerators(self) -> Iterable[str]:
         """The names of the enumerators of all of the kernel's enums."""
         return self.program.enumerators()
@@ -152,9 +170,14 @@ class KernelTypes:
         if field.is_dynamic:  # of elements that have no place of their own in the record
             return program.array_type(program.int_type("unsigned char", 1, False), None)
         try:
-            return self.named(field.type)
+            type_ = self.named(field.type)
         except TypeInfoError:
-            return program.int_type(field.type, field.size, field.is_signed)
+            type_ = program.int_type(field.type, field.size, field.is_signed)
+        bare = underlying(type_)
+        if not field.names or bare.kind != TypeKind.INT:
+            return type_
+        enumerators = [drgn.TypeEnumerator(name, value) for value, name in field.names]
+        return program.enum_type(None, bare.unqualified(), enumerators)
 
     def event_fields(self, name: str) -> tuple[EventField, ...] | None:
         """A trace event's fields as the struct of its records has them; None where no struct bears the event's name.

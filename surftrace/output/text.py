@@ -1,19 +1,13 @@
 """Records as lines of text: the kernel's columns, the values as a person writes them."""
 
 from collections.abc import Callable
-from math import isfinite
-from struct import Struct
 
 from surftrace.compiler.resolved import Field
-from surftrace.compiler.values import ByteOrder, show_number, show_numbers
+from surftrace.compiler.values import ByteOrder, show_numbers
 from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
+from surftrace.output.numbers import show_field
 from surftrace.tracing.events import Content, Event, Lost, Origin, Record, Stack, Unparsed, Value
-
-_FLOAT, _DOUBLE = Struct("<f"), Struct("<d")
-# C's FLT_DIG, which every number has, to FLT_DECIMAL_DIG, which tell every one.
-_FLOAT_DIGITS = range(6, 10)
-_ADDRESSES = (1 << 64) - 1
 
 
 def make_formatter(byteorder: ByteOrder, paint: Paint) -> Callable[[Record], str]:
@@ -71,33 +65,3 @@ def _content(field: Field, content: Content, byteorder: ByteOrder, paint: Paint)
     if field.fetch.type.startswith("symbol"):
         return paint(Role.PLACE, escape(text))
     return paint(Role.STRING, f'"{escape(text, chr(34))}"')
-
-
-def show_field(field: Field, number: int, byteorder: ByteOrder) -> str:
-    """A field's number as its name, its type and its format letter ask."""
-    if field.prefix is not None:
-        return show_number(field.prefix, number, byteorder)
-    if field.bit_width is not None and field.letter == "s":
-        sign = 1 << field.bit_width - 1
-        number = (number ^ sign) - sign
-    if field.letter == "f":
-        return _show_float(number, 4 if field.fetch.type.startswith("u32") else 8)
-    if field.addend:
-        number = number + field.addend & _ADDRESSES
-    for value, name in field.enumerators:
-        if value == number:
-            return name
-    if field.fetch.type.startswith("char"):
-        return f"'{escape(chr(number), chr(39))}'"
-    return hex(number) if field.letter == "x" or field.fetch.type.startswith("x") else str(number)
-
-
-def _show_float(bits: int, size: int) -> str:
-    """The shortest decimal that is read as the same number."""
-    if size == _DOUBLE.size:
-        return repr(float(_DOUBLE.unpack(bits.to_bytes(size, "little"))[0]))
-    number = float(_FLOAT.unpack(bits.to_bytes(size, "little"))[0])
-    if not isfinite(number):
-        return repr(number)
-    texts = (f"{number:.{digits}g}" for digits in _FLOAT_DIGITS)
-    return repr(float(next((each for each in texts if _FLOAT.pack(float(each)) == _FLOAT.pack(number)), repr(number))))

@@ -10,7 +10,16 @@ from struct import pack
 import pytest
 
 from tests.kernel.guest import Guest
-from tests.live.helpers import Traffic, event_lines, running, tracefs_state, traffic, values, without_doubted_misses
+from tests.live.helpers import (
+    Traffic,
+    event_lines,
+    first_function,
+    running,
+    tracefs_state,
+    traffic,
+    values,
+    without_doubted_misses,
+)
 
 pytestmark = pytest.mark.kernels("5.10", "6.12", "newest")
 
@@ -288,6 +297,36 @@ def test_enumerators(guest: Guest, sender: Traffic) -> None:
     )
 
 
+def test_names_of_numbers(guest: Guest, sender: Traffic) -> None:
+    """What C does not tie to an enum, functions behind pointers, errors in results and in pointers."""
+    opened = first_function(guest, ["do_filp_open", "do_file_open"])
+    probes = [
+        "p inet_release sock->sk->__sk_common.skc_state sock->sk->sk_type sock->sk->sk_data_ready "
+        "f:skc_state==TCP_CLOSE&&sk_type==SOCK_DGRAM",
+        'r do_sys_openat2 ret=$retval f:COMM=="python3"&&ret==-2',
+        f'r {opened} file=$retval f:COMM=="python3"&&file==0xfffffffffffffffe',
+    ]
+    with running(guest, *probes) as trace:
+        sender.ask("udp 127.0.0.1 9 b'x'")
+        guest.run(["python3", "-c", "import os; print(os.path.exists('/x'), open('/y', 'w') and open('/no/where'))"])
+        trace.signal(signal.SIGINT)
+        shown = event_lines(trace.wait().stdout)
+    lines = {name: [line.values for line in shown if line.name == name] for name in ("f0", "f1", "f2")}
+    state = r"skc_state=TCP_CLOSE sk_type=SOCK_DGRAM sk_data_ready=sock_def_readable\+0x0/0x[0-9a-f]+"
+    assert re.fullmatch(state, lines["f0"][0])
+    assert set(lines["f1"]) == {"ret=-2(-ENOENT)"}
+    assert set(lines["f2"]) == {"file=0xfffffffffffffffe(-ENOENT)"}
+
+
+@pytest.mark.kernels("6.1", "6.12", "newest")
+def test_names_of_an_events_numbers(guest: Guest, sender: Traffic) -> None:
+    probe = "e sock/inet_sock_set_state oldstate newstate n=Unewstate protocol f:newstate==TCP_LISTEN"
+    with running(guest, probe) as trace:
+        guest.run(["python3", "-c", "import socket; socket.create_server(('127.0.0.1', 0))"]).expect()
+        trace.signal(signal.SIGINT)
+        assert values(trace.wait().stdout) == ["oldstate=TCP_CLOSE newstate=TCP_LISTEN n=10 protocol=IPPROTO_TCP"]
+
+
 _TYPES = "{PIDTYPE_PGID,PIDTYPE_PID,PIDTYPE_SID,9}"
 
 
@@ -414,14 +453,19 @@ def test_characters(guest: Guest, sender: Traffic) -> None:
 
 
 def test_return(guest: Guest, sender: Traffic) -> None:
-    values_of_return = {"ret=$retval": "ret=-38", "x=X$retval": "x=0xffffffda", "c=(u8)$retval": "c=218"}
+    values_of_return = {"ret=$retval": "ret=-38(-ENOSYS)", "x=X$retval": "x=0xffffffda", "c=(u8)$retval": "c=218"}
     returns = Shows("r security_task_prctl", values_of_return, "ret==-38&&ret<0")
     if guest.image.name == "5.10":
         message = "arguments are gone when a function returns | %0"
         assert refused(guest, "r security_task_prctl option=%0") == [message]
         check(guest, sender, [returns], [PRCTL])
         return
-    kept = {"option": f"option={OPTION}", "a=%1": f"a={FIRST}", "x=Xarg3": f"x={SECOND:#x}", "e=$retval": "e=-38"}
+    kept = {
+        "option": f"option={OPTION}",
+        "a=%1": f"a={FIRST}",
+        "x=Xarg3": f"x={SECOND:#x}",
+        "e=$retval": "e=-38(-ENOSYS)",
+    }
     check(guest, sender, [returns, Shows("r security_task_prctl", kept, f"option=={OPTION}&&arg5=={FOURTH}")], [PRCTL])
 
 

@@ -14,7 +14,8 @@ from surftrace.lang.source import Span
 from surftrace.lang.syntax import Kind
 from surftrace.output.color import plain
 from surftrace.output.escape import escape
-from surftrace.output.text import make_formatter, show_field
+from surftrace.output.numbers import show_field
+from surftrace.output.text import make_formatter
 from surftrace.tracing.decode import make_decoder
 from surftrace.tracing.events import Content, Event, Lost, Origin, Record, Stack, Unparsed
 
