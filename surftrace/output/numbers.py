@@ -31,7 +31,7 @@ def show_field(field: Field, number: int, byteorder: ByteOrder) -> str:
     if field.prefix is not None:
         return show_number(field.prefix, number, byteorder)
     if field.letter == "f":
-        return show_float(number, 4 if field.fetch.type.startswith("u32") else 8)
+        return _show_float(float_of(field, number), not field.fetch.type.startswith("u32"))
     number = plain_number(field, number)
     if field.enumerators and (name := name_of(field.enumerators, number)):
         return name
@@ -80,12 +80,15 @@ def error_of(number: int) -> str:
     return errno.errorcode.get(-number) or _INNER_ERRORS.get(-number, "")
 
 
-def show_float(bits: int, size: int) -> str:
+def float_of(field: Field, bits: int) -> float:
+    """The floating-point number whose bits were fetched."""
+    form = _FLOAT if field.fetch.type.startswith("u32") else _DOUBLE
+    return float(form.unpack(bits.to_bytes(form.size, "little"))[0])
+
+
+def _show_float(number: float, is_double: bool) -> str:
     """The shortest decimal that is read as the same number."""
-    if size == _DOUBLE.size:
-        return repr(float(_DOUBLE.unpack(bits.to_bytes(size, "little"))[0]))
-    number = float(_FLOAT.unpack(bits.to_bytes(size, "little"))[0])
-    if not isfinite(number):
+    if is_double or not isfinite(number):
         return repr(number)
     texts = (f"{number:.{digits}g}" for digits in _FLOAT_DIGITS)
     return repr(float(next((each for each in texts if _FLOAT.pack(float(each)) == _FLOAT.pack(number)), repr(number))))

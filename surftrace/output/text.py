@@ -1,6 +1,6 @@
 """Records as lines of text: the kernel's columns, the values as a person writes them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from surftrace.compiler.resolved import Field
 from surftrace.compiler.values import ByteOrder, show_numbers
@@ -16,15 +16,19 @@ def make_formatter(byteorder: ByteOrder, paint: Paint) -> Callable[[Record], str
     def format_record(record: Record) -> str:
         match record:
             case Event():
-                return _event(record, byteorder, paint)
-            case Stack():
-                return "\n".join(f" => {paint(Role.PLACE, escape(frame))}" for frame in record.frames)
+                return "\n".join([_event(record, byteorder, paint), *_frames(record.stack, paint)])
+            case Stack(_, frames):
+                return "\n".join(_frames(frames, paint))
             case Lost(cpu, count):
                 return paint(Role.WARNING, f"CPU {cpu}: {count} events lost")
             case Unparsed(text):
                 return escape(text.decode(errors="surrogateescape").rstrip("\n"))
 
     return format_record
+
+
+def _frames(frames: Sequence[str], paint: Paint) -> list[str]:
+    return [f" => {paint(Role.PLACE, escape(frame))}" for frame in frames]
 
 
 def _event(event: Event, byteorder: ByteOrder, paint: Paint) -> str:
@@ -34,7 +38,7 @@ def _event(event: Event, byteorder: ByteOrder, paint: Paint) -> str:
     if not event.place:
         return head + escape(event.text.decode(errors="surrogateescape"))
     values = "".join(
-        f" {paint(Role.NAME, value.field.name)}={_value(value, byteorder, paint)}" for value in event.values
+        f" {paint(Role.NAME, value.field.name)}={show_value(value, byteorder, paint)}" for value in event.values
     )
     return f"{head}({paint(Role.PLACE, escape(event.place))}){values}"
 
@@ -47,7 +51,8 @@ def _origin(origin: Origin, paint: Paint) -> str:
     )
 
 
-def _value(value: Value, byteorder: ByteOrder, paint: Paint) -> str:
+def show_value(value: Value, byteorder: ByteOrder, paint: Paint) -> str:
+    """A value as text: names for numbers, strings between quotes, arrays between braces."""
     content, field = value.content, value.field
     if not isinstance(content, tuple):
         return _content(field, content, byteorder, paint)

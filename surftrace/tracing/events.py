@@ -29,13 +29,20 @@ class Origin:
     flags: str
     timestamp: str
 
+    @property
+    def time_ns(self) -> int:
+        """Nanoseconds on the trace's clock, since boot."""
+        seconds, _, fraction = self.timestamp.partition(".")
+        return int(seconds) * 1_000_000_000 + int(f"{fraction:0<9}"[:9])
+
 
 @record
 class Event:
     """An event of the plan. `place` is what a probe prints in parentheses.
 
     `text` is the kernel's own text after the name: of events that are not ours, and of a probe whose strings make it
-    impossible to tell which text belongs to which field; `values` is empty then.
+    impossible to tell which text belongs to which field; `values` is empty then. `stack` are the functions that led
+    there, innermost first, where they were asked for.
     """
 
     origin: Origin
@@ -43,11 +50,12 @@ class Event:
     place: str
     values: tuple[Value, ...]
     text: bytes
+    stack: tuple[str, ...] = ()
 
 
 @record
 class Stack:
-    """The kernel stack of the event before, innermost frame first."""
+    """The kernel stack of the CPU's event before, innermost frame first, as the trace has it."""
 
     origin: Origin
     frames: tuple[str, ...]

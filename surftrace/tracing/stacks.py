@@ -1,9 +1,9 @@
-"""Events and stacks as the kernel prints them in, each event with its own stack behind it out."""
+"""Events and stacks as the kernel prints them in, each event with its own stack out."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from surftrace.tracing.events import Event, Record, Stack
 
@@ -24,7 +24,7 @@ class _Waiting:
 def with_stacks(
     records: Iterator[Record | None], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Record | None]:
-    """The records in their order, each event followed by its stack. None is the end of a block that was read at once.
+    """The records in their order, each event with its stack. None is the end of a block that was read at once.
 
     A stack follows its event in the CPU's buffer, but the trace merges the buffers: other CPUs' events come between. An
     event has no stack when its CPU goes on to another event, or when none has come for seconds of `clock`.
@@ -64,6 +64,5 @@ def _open_event(waiting: deque[_Waiting], cpu: int) -> _Waiting | None:
 def _ready(waiting: deque[_Waiting]) -> Iterator[Record]:
     while waiting and waiting[0].is_ready:
         entry = waiting.popleft()
-        yield entry.record
-        if entry.stack is not None:
-            yield entry.stack
+        record, stack = entry.record, entry.stack
+        yield replace(record, stack=stack.frames) if isinstance(record, Event) and stack is not None else record

@@ -19,6 +19,17 @@ def _record(text: str) -> Record | None:
     return Stack(origin, ("schedule",)) if text[0] == "s" else Event(origin, "f0", "schedule+0x0/0x1", (), b"")
 
 
+def _words(record: Record | None) -> Sequence[str]:
+    """An event, and behind it the stack that it has."""
+    match record:
+        case None:
+            return ["|"]
+        case Event():
+            return [f"e{record.origin.cpu}", *([f"s{record.origin.cpu}"] if record.stack else [])]
+        case _:
+            return ["L"] if isinstance(record, Lost) else ["?"]
+
+
 # (id, as the kernel prints it, as it goes on)
 _ORDERS: tuple[tuple[str, str, str], ...] = (
     ("alone", "e0 s0 |", "e0 s0 |"),
@@ -37,8 +48,6 @@ _ORDERS: tuple[tuple[str, str, str], ...] = (
 
 @pytest.mark.parametrize(("printed", "expected"), [pytest.param(*rest, id=name) for name, *rest in _ORDERS])
 def test_order(printed: str, expected: str) -> None:
-    def records(text: str) -> Sequence[Record | None]:
-        return [_record(word) for word in text.split()]
-
     ticks = itertools.count(0, 1.2)  # patience ends between the second and the third
-    assert list(with_stacks(iter(records(printed)), lambda: float(next(ticks)))) == records(expected)
+    records = with_stacks((_record(word) for word in printed.split()), lambda: float(next(ticks)))
+    assert [word for record in records for word in _words(record)] == expected.split()
