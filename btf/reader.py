@@ -206,6 +206,16 @@ class Btf:
             if offset and self._kind(index) in kinds:
                 yield self.string(offset)
 
+    def references(self, kind: int) -> Iterator[tuple[str, int]]:
+        """The name and the type that it refers to of every record of a kind in this BTF (not in its base).
+
+        One pass for all of them: a kernel has tens of thousands of functions.
+        """
+        words = self._words
+        for start in self._record_starts:
+            if words[start + 1] >> KIND_SHIFT & KIND_MASK == kind:
+                yield self.string(words[start]), words[start + 2]
+
     def ids(self, kinds: Collection[int]) -> Iterator[int]:
         """Ids of all records of these kinds in this BTF (not in its base), in file order."""
         return (self.first_id + index for index in range(len(self._record_starts)) if self._kind(index) in kinds)

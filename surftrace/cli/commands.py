@@ -1,23 +1,20 @@
 """The commands about code: `surftrace lines FUNCTION`, `surftrace vars PLACE`."""
 
 import argparse
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from surftrace.cli.options import CommandParser, UsageError
+from surftrace.cli.kernels import chosen_target, kernel_parser
+from surftrace.cli.options import UsageError
 from surftrace.cli.place import parse_place
 from surftrace.cli.sources import Sources
 from surftrace.compiler.lines import CodeLine, CodeVariable, Listing, listing, places_of_line, variables_at_place
-from surftrace.kernel.machine import machine_named
-from surftrace.kernel.offline import OfflineKernel
-from surftrace.kernel.target import Kernel, Target
+from surftrace.kernel.target import Target
 from surftrace.lang.printing import print_target
 from surftrace.lang.source import CompileError, Diagnostic, Source
 from surftrace.lang.syntax import FunctionTarget, LineTarget
 from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
-from surftrace.tracing.running import RunningKernel
 
 
 def run(command: str, argv: Sequence[str], paint: Paint) -> int:
@@ -33,7 +30,7 @@ def _lines(argv: Sequence[str], paint: Paint) -> int:
         raise UsageError(f"'{chosen.place}' is a place in {place[1]}", hint)
     source, target = parse_place("surftrace lines", chosen.place, ":0")
     assert isinstance(target, LineTarget)
-    found = listing(source, target, _target(chosen))
+    found = listing(source, target, chosen_target(chosen))
     text = Sources(chosen.source).required_lines(found.file, found.folder)
     note = "" if text else "  (its text is not found: --source names the folder that it is in)"
     print(paint(Role.EVENT, escape(found.title)) + paint(Role.FAINT, note))
@@ -62,7 +59,7 @@ def _places(line: CodeLine | None) -> str:
 def _vars(argv: Sequence[str], paint: Paint) -> int:
     """`surftrace vars PLACE`: the variables in scope there, with their types and where they are."""
     chosen = _vars_parser().parse_args(argv)
-    target = _target(chosen)
+    target = chosen_target(chosen)
     source, places = _named_places(chosen.place, target)
     for place in places:
         found = variables_at_place(source, place.span, place.name, place.byte_offset, target, place.module)
@@ -92,18 +89,9 @@ def _named_places(text: str, target: Target) -> tuple[Source, list[FunctionTarge
     return source, [FunctionTarget(each.module, each.symbol, each.byte_offset, span, span) for each in found]
 
 
-def _target(chosen: argparse.Namespace) -> Target:
-    kernel: Kernel
-    if chosen.btfs or chosen.vmlinux is not None:
-        kernel = OfflineKernel.of_files(*chosen.btfs, vmlinux=chosen.vmlinux, modules=chosen.modules)
-    else:
-        kernel = RunningKernel(None, modules=chosen.modules)
-    return Target(machine_named(chosen.arch or os.uname().machine), kernel)
-
-
 def _lines_parser() -> argparse.ArgumentParser:
     example = "surftrace lines ip_rcv           then: surftrace 'p ip_rcv:5 skb->len'"
-    parser = _parser("lines", "Print the lines of a function, or of a file, that have code.", example)
+    parser = kernel_parser("lines", "Print the lines of a function, or of a file, that have code.", example)
     parser.add_argument("place", metavar="FUNCTION", help="a function, or a source file: ip_input.c, ipv4/ip_input.c")
     parser.add_argument("--source", metavar="FOLDER", help="the folder with the kernel's sources, for the lines' text")
     return parser
@@ -111,24 +99,10 @@ def _lines_parser() -> argparse.ArgumentParser:
 
 def _vars_parser() -> argparse.ArgumentParser:
     example = "surftrace vars ip_rcv:5          then: surftrace 'p ip_rcv:5 net->ifindex'"
-    parser = _parser("vars", "Print the variables in scope at a place, with the fetch arguments of a probe.", example)
-    parser.add_argument("place", metavar="PLACE", help="FUNCTION, FUNCTION:LINE, FUNCTION+OFFSET or FILE.c:LINE")
-    return parser
-
-
-def _parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog=f"surftrace {command}",
-        description=description,
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = kernel_parser(
+        "vars", "Print the variables in scope at a place, with the fetch arguments of a probe.", example
     )
-    add = parser.add_argument
-    add("-v", "--vmlinux", metavar="PATH", help="a vmlinux with DWARF, or a folder to look for it in")
-    add("-b", "--btf", dest="btfs", action="append", default=[], metavar="FILE", help="types from BTF in FILE")
-    add("--module", dest="modules", action="append", default=[], metavar="FILE", help="DWARF of the module in FILE")
-    add("-a", "--arch", metavar="ARCH", help="the machine of that kernel: x86_64, aarch64, ...")
+    parser.add_argument("place", metavar="PLACE", help="FUNCTION, FUNCTION:LINE, FUNCTION+OFFSET or FILE.c:LINE")
     return parser
 
 

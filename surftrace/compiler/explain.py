@@ -9,7 +9,7 @@ from surftrace.compiler.fetch import render_fetch
 from surftrace.compiler.plan import render_condition
 from surftrace.compiler.resolved import Field, ResolvedProbe
 from surftrace.compiler.scope import Scope
-from surftrace.kernel.calling import InPieces, InRegister
+from surftrace.kernel.calling import spelled_place
 from surftrace.kernel.types import spelled
 from surftrace.lang import syntax
 from surftrace.lang.printing import print_expr, print_probe
@@ -86,14 +86,8 @@ def _parameters(scope: Scope) -> Iterator[Line]:
             yield Line(2, "parameters", "not known: the types have no prototype of it")
         return
     for index, (parameter, place) in enumerate(zip(scope.prototype.parameters, scope.places(), strict=True)):
-        match place:
-            case InRegister(register):
-                where = f"%{register}"
-            case InPieces(how):
-                where = how
-            case on_stack:
-                where = f"$stack{on_stack.slot}"
-        yield Line(2, f"%{index} {parameter.name or ''}".rstrip(), f"{spelled(parameter.type)}, {where}")
+        name = f"%{index} {parameter.name or ''}".rstrip()
+        yield Line(2, name, f"{spelled(parameter.type)}, {spelled_place(place)}")
     yield Line(2, "$retval", spelled(scope.prototype.type))
 
 

@@ -57,6 +57,17 @@ class InPieces:
 Place = InRegister | OnStack | InPieces
 
 
+def spelled_place(place: Place) -> str:
+    """The place as a fetch argument has it, or where the parameter is instead."""
+    match place:
+        case InRegister(register):
+            return f"%{register}"
+        case OnStack(slot):
+            return f"$stack{slot}"
+        case InPieces(how):
+            return how
+
+
 def place_parameters(
     machine: Machine, parameters: Sequence[ParameterType], result: ParameterType | None = None
 ) -> list[Place]:

@@ -60,6 +60,11 @@ def open_debug_types(*files: DebugFile) -> KernelTypes:
     return KernelTypes(program, debug)
 
 
+def _module_of(path: str) -> str:
+    """What the module is called whose BTF is in a file: the file is its own, or a copy of one in /sys/kernel/btf."""
+    return path.rpartition("/")[2].partition(".")[0].replace("-", "_")
+
+
 @record
 class OfflineKernel:
     """A kernel known by its types, and where they were given by its symbols and its release."""
@@ -68,6 +73,7 @@ class OfflineKernel:
     kernel_features: Features = ALL_FEATURES
     kernel_symbols: Symbols | None = None
     kernel_modules: tuple[str, ...] = ()
+    kernel_btfs: tuple[tuple[str, Btf], ...] = ()
 
     @classmethod
     def of_files(
@@ -89,13 +95,15 @@ class OfflineKernel:
         named = given_modules(modules)
         files = [given_kernel(vmlinux, release or "", "")] if vmlinux is not None else []
         files += [DebugFile(path, name) for name, path in named.items() if has_dwarf(path)]
+        loaded: list[tuple[str, Btf]] = []
         if btfs:
-            loaded = load_btfs(*btfs)
-            loaded += [load_module_btf(path, loaded[0]) for path in named.values() if not has_dwarf(path)]
-            types = open_types(btfs[0], *loaded, find_debug=lambda: files)
+            loaded += zip(("", *map(_module_of, btfs[1:])), load_btfs(*btfs), strict=True)
+            base = loaded[0][1]
+            loaded += [(name, load_module_btf(path, base)) for name, path in named.items() if not has_dwarf(path)]
+            types = open_types(btfs[0], *(each for _, each in loaded), find_debug=lambda: files)
         else:
             types = open_debug_types(*files)
-        return cls(types, features, symbols, tuple(named))
+        return cls(types, features, symbols, tuple(named), tuple(loaded))
 
     def types(self, module: str = "") -> KernelTypes:
         """The file's types, whatever the module."""
@@ -104,6 +112,10 @@ class OfflineKernel:
     def modules(self) -> tuple[str, ...]:
         """The modules whose files were given."""
         return self.kernel_modules
+
+    def btfs(self) -> Sequence[tuple[str, Btf]]:
+        """The BTF of the files that were given."""
+        return self.kernel_btfs
 
     def symbols(self) -> Symbols | None:
         """The symbols of the file that was given; None where none was."""

@@ -15,6 +15,7 @@ _LINE = rb"[0-9a-fA-F]{8,16} [A-Za-z?-] \S+(?:\t\[[^\]\s]*\])?\s*"
 
 # Symbols in the text of a kernel that are no functions: the unlikely part of one, and the padding before one (Linux
 # scripts/kallsyms.c and tools/objtool/elf.c, `__pfx_`; `__cfi_` with CONFIG_CFI_CLANG).
+_NO_FUNCTION_STARTS = ("__pfx_", "__cfi_")
 _NO_FUNCTION = r"__(?:pfx|cfi)_|.*\.cold(?:\.\d+)?$"
 
 # A function that was replaced, and has no name any more: FTRACE_INVALID_FUNCTION in Linux include/linux/ftrace.h.
@@ -83,6 +84,15 @@ class Symbols:
         """Every function's name."""
         for match in re.finditer(rb"^[0-9a-f]+ [tTwW] (\S+)", self.text, re.MULTILINE):
             yield match[1].decode(errors="replace")
+
+    def functions(self) -> dict[str, tuple[str, ...]]:
+        """Every function that `matching` may find, with the modules that it is in, the kernel itself an empty one."""
+        found: dict[str, tuple[str, ...]] = {}
+        for match in re.finditer(rb"^[0-9a-fA-F]+ [tTwW] (\S+)(?:\t\[([^\]\n]*)\])?$", self.text, re.MULTILINE):
+            name = match[1].decode(errors="replace")
+            if is_function_name(name):
+                found[name] = (*found.get(name, ()), (match[2] or b"").decode(errors="replace"))
+        return found
 
     def variable_names(self) -> Iterator[str]:
         """Every variable's name."""
@@ -159,6 +169,21 @@ def blacklisted_functions(listing: bytes) -> frozenset[str]:
     """
     names = re.findall(r"^0x[0-9a-f]+-0x[0-9a-f]+\t(\S+)", listing.decode(errors="replace"), re.MULTILINE)
     return frozenset(names)
+
+
+def name_pattern(glob: str) -> "re.Pattern[str]":
+    """A shell pattern as one that matches whole names."""
+    return re.compile(_pattern(glob).decode(errors="surrogateescape"))
+
+
+def is_function_name(symbol: str) -> bool:
+    """Is a symbol in a kernel's text that of a whole function, not of a part or of what is before one?"""
+    return not symbol.startswith(_NO_FUNCTION_STARTS) and not (".cold" in symbol and re.match(_NO_FUNCTION, symbol))
+
+
+def source_name(symbol: str) -> str:
+    """The name that a function has in C of which the compiler made this one: `name.isra.0` is of `name`."""
+    return re.sub(CLONE_SUFFIX.decode() + "$", "", symbol) if "." in symbol else symbol
 
 
 def _pattern(glob: str) -> bytes:

@@ -1,7 +1,9 @@
 """The kernel that a script is compiled for, and all that the compiler may ask of it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from surftrace.btf import Btf
 from surftrace.kernel.features import Features
 from surftrace.kernel.formats import EventField
 from surftrace.kernel.machine import MACHINES, Machine
@@ -19,6 +21,10 @@ class Kernel(Protocol):
 
     def modules(self) -> tuple[str, ...]:
         """The modules whose files were given."""
+        ...
+
+    def btfs(self) -> Sequence[tuple[str, Btf]]:
+        """The BTF of the kernel, its module's name empty, then that of each module; none where there is no BTF."""
         ...
 
     def symbols(self) -> Symbols | None:

@@ -56,6 +56,7 @@ class RunningKernel:
         self.traceable = cache(self._traceable)
         self.blacklist = cache(self._blacklist)
         self.event_names = cache(self._event_names)
+        self.btfs = cache(self._all_btfs)
         self._btfs = cache(self._load_btfs)
         self._debug_files = cache(self._find_debug_files)
 
@@ -64,6 +65,16 @@ class RunningKernel:
         if not self._btf_paths and not kernel.exists():
             return []
         return load_btfs(*(self._btf_paths or [str(kernel)]))
+
+    def _all_btfs(self) -> tuple[tuple[str, Btf], ...]:
+        """The kernel's BTF and that of every module that is loaded, or whose file was given with BTF alone."""
+        btfs = self._btfs()
+        if not btfs:
+            return ()
+        loaded = () if self._btf_paths else (path.name for path in _BTF_FOLDER.iterdir() if path.name != "vmlinux")
+        names = sorted({*loaded, *self._given_modules})
+        found = ((name, self._module_btf(name, btfs[0])) for name in names)
+        return (("", btfs[0]), *((name, own[1]) for name, own in found if own is not None))
 
     def _find_debug_files(self) -> tuple[DebugFile, ...]:
         """The file with the kernel's DWARF, if there is one. DwarfError for one that is of another kernel."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct as binary
 from collections.abc import Iterator
+from contextlib import suppress
 
 import drgn
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from surftrace.btf import Btf, BtfError, Kind
 from surftrace.btf.program import BtfProgram, open_program
+from surftrace.btf.signatures import Signatures
 from tests.btf import samples
 from tests.btfwriter import Declaration, array, integer, pointer, prototype, typedef, write
 from tests.fuzz.limits import fuzzing
@@ -28,7 +30,7 @@ def exercise(data: bytes, base: Btf | None = None) -> list[str]:
         program = open_program([btf])
     except BtfError as error:
         return [str(error)]
-    return [*_look_up(program, btf), *_convert(program, btf)]
+    return [*_look_up(program, btf), *_convert(program, btf), *_declare(btf)]
 
 
 def _look_up(program: BtfProgram, btf: Btf) -> Iterator[str]:
@@ -50,6 +52,25 @@ def _look_up(program: BtfProgram, btf: Btf) -> Iterator[str]:
         walk(program.prog.type("struct sk_buff *"))
     except (BtfError, LookupError) as error:
         yield str(error)
+
+
+def _declare(btf: Btf) -> Iterator[str]:
+    """Every function as C declares it, and the spellings of every type."""
+    signatures = Signatures(btf, Signatures(btf.base) if btf.base is not None else None)
+    try:
+        functions = [*signatures.functions()]
+    except BtfError as error:
+        yield str(error)
+        functions = []
+    for name, type_id in functions:
+        try:
+            signatures.declared(name, type_id)
+            signatures.takes(type_id, {"struct sk_buff *"})
+        except BtfError as error:
+            yield str(error)
+    for type_id in range(btf.first_id, btf.end_id):
+        with suppress(BtfError):  # which the conversion of the type meets too
+            signatures.spellings(type_id)
 
 
 def _convert(program: BtfProgram, btf: Btf) -> Iterator[str]:

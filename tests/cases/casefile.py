@@ -7,7 +7,7 @@
     ! a line of standard error
     = 2                                   (the exit status, where it is not 0)
 
-Every command is a dry run (-S) unless it says what it is. `-b NAME` takes a kernel of kernels.py.
+Every command is a dry run (-S) unless it says what it is: -S, -o, list, show. `-b NAME` takes a kernel of kernels.py.
 Blank lines part cases.
 """
 

@@ -206,6 +206,11 @@ _EVENTS: tuple[Declaration, ...] = (
         ("pid", "int", 12),
         ("__data", "char[0]", 20),
     ),
+    # One of an event that shares the struct of others, one of a tracepoint without an event.
+    *(
+        typedef(f"btf_trace_{name}", pointer(prototype("void", (None, "void *"))))
+        for name in ("sched_switch", "kfree_skb", "sched_process_exec", "sched_waking", "pelt_cfs_tp")
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from tests.cases.casefile import Case, parse_cases, update
 from tests.cases.kernels import write_kernels
 
 _FOLDER = Path(__file__).parent
+_COMMANDS = ("list", "show")
 _FILES = sorted(_FOLDER.glob("*.test"))
 _CASES = [
     pytest.param(path, case, id=f"{path.stem}-{case.name}") for path in _FILES for case in parse_cases(path.read_text())
@@ -28,7 +29,7 @@ def _argv(case: Case, kernels: dict[str, Path]) -> list[str]:
     for index, word in enumerate(words[:-1]):
         if word == "-b" and words[index + 1] in kernels:
             words[index + 1] = str(kernels[words[index + 1]])
-    return words if {"-S", "-o"} & set(words) else ["-S", *words]
+    return words if {"-S", "-o"} & set(words) or words[0] in _COMMANDS else ["-S", *words]
 
 
 def _without_paths(text: str, kernels: dict[str, Path]) -> str:

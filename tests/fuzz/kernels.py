@@ -1,6 +1,6 @@
 """The kernels that fuzzed probes are compiled for: types, and of some also symbols, events and a release."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -75,6 +75,10 @@ class FuzzKernel:
     def types(self, module: str = "") -> KernelTypes:
         """The same types, whatever the module."""
         return self.kernel_types
+
+    def btfs(self) -> Sequence[tuple[str, Btf]]:
+        """None: nothing is listed."""
+        return ()
 
     def symbols(self) -> Symbols | None:
         """A list of symbols with a module, clones and a name that is there twice."""

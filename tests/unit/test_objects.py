@@ -506,7 +506,7 @@ class _NoTypes:
     def __init__(self, kernel: OfflineKernel) -> None:
         self.symbols, self.features, self.traceable = kernel.symbols, kernel.features, kernel.traceable
         self.event_fields, self.event_names, self.modules = kernel.event_fields, kernel.event_names, kernel.modules
-        self.blacklist = kernel.blacklist
+        self.blacklist, self.btfs = kernel.blacklist, kernel.btfs
 
     def types(self, module: str = "") -> KernelTypes:
         """None are there."""
