@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from tests.kernel import images, qemu
-from tests.kernel.guest import Guest
+from tests.kernel.guest import LIFE_LIMIT_S, Guest
+from tests.live.limits import SOAK_S
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,7 +40,7 @@ def _grouped(names: Iterable[str]) -> list[object]:
 @pytest.fixture(scope="session")
 def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
     """Return the running guest with the kernel of the test's parameter."""
-    with Guest(images.fetch(request.param)) as booted:
+    with Guest(images.fetch(request.param), life_limit_s=LIFE_LIMIT_S + 2 * SOAK_S) as booted:
         yield booted
 
 

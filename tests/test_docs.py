@@ -10,7 +10,7 @@ import pytest
 
 from surftrace import __version__
 from surftrace.cli.main import main
-from surftrace.cli.options import parse_options
+from surftrace.cli.options import SHORT_HELP, parse_options
 from tests.kernel import images
 from tests.oracle import dbg
 
@@ -21,6 +21,7 @@ README = ROOT / "README.md"
 PAGES = (README, MAN, LANGUAGE, *sorted(ROOT.glob("docs/*.md")))
 
 _PRINT_CODE = {"-F", "-l"}
+_FIND = ("list", "show")
 
 # groff_char(7): the escapes that the pages use for characters of a command.
 _TROFF = {r"\-": "-", r"\(aq": "'", r"\(ti": "~", r"\e": "\\", r"\&": ""}
@@ -59,6 +60,10 @@ def _is_open(line: str) -> bool:
     return False
 
 
+# A remark stands behind some spaces there.
+_HELP_BLOCK = re.sub(r" {3,}.*", "", re.sub("^ +", "", SHORT_HELP, flags=re.MULTILINE))
+
+
 def _saved_scripts(path: Path) -> dict[str, str]:
     """Return the probe files that a page shows, by name: a block with a line `# FILE: NAME`."""
     found = (re.search(r"^# FILE: (\S+)$", block, re.MULTILINE) for block in _blocks(path))
@@ -71,7 +76,8 @@ def commands(path: Path) -> list[list[str]]:
 
 
 _EXAMPLES = [
-    pytest.param(path, command, id=f"{path.name} {shlex.join(command)}") for path in PAGES for command in commands(path)
+    *(pytest.param(path, each, id=f"{path.name} {shlex.join(each)}") for path in PAGES for each in commands(path)),
+    *(pytest.param(README, each, id=f"help {shlex.join(each)}") for each in _commands(_HELP_BLOCK)),
 ]
 
 
@@ -100,7 +106,7 @@ def test_an_example_compiles(
         subprocess.run(["gcc", "-g", "-O1", "-o", tmp_path / "orders", source], check=True)
     monkeypatch.chdir(tmp_path)
     is_script, is_explained = "-o" in command, "--explain" in command
-    is_shown = not (is_script or is_explained or _PRINT_CODE.intersection(command))
+    is_shown = not (is_script or is_explained or _PRINT_CODE.intersection(command) or command[0] in _FIND)
     status = main([*command, *_types(command), *(("-S",) if is_shown else ())])
     shown = capsys.readouterr()
     assert status == 0
@@ -166,3 +172,9 @@ def test_a_man_page_has_no_warnings(path: Path) -> None:
         check=False,
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_what_is_promised_is_tested() -> None:
+    named = re.findall(r"`(tests/\S+?)`", (ROOT / "SECURITY.md").read_text())
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []

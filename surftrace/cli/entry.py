@@ -23,8 +23,11 @@ def main() -> NoReturn:
             sys.stdout.flush()
     except BrokenPipeError:
         status = 0
-    except KeyboardInterrupt:  # before a trace begins or after it has ended, with nothing left to undo
+    except KeyboardInterrupt:  # before a trace begins, with nothing left to undo
         status = 128 + signal.SIGINT
+    except MemoryError:
+        os.write(2, b"surftrace: error: out of memory\n")
+        status = 1
     except OSError as error:
         if error.errno not in _OUTPUT_ERRORS:
             raise

@@ -1,33 +1,28 @@
-"""A live trace: the plan applied, its echo lines shown, events printed as they come, the kernel left as it was."""
+"""A live trace on the command line: its echo lines, its events as they come, and what it did not see."""
 
 import gc
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
-from surftrace.cli.notices import Notices
 from surftrace.cli.options import Options
-from surftrace.compiler.plan import Buffer, build_plan
-from surftrace.compiler.render import echo_lines
+from surftrace.cli.report import report_diagnostics, report_notice
+from surftrace.cli.standard import Output
+from surftrace.cli.writers import Writer, make_writer
+from surftrace.compiler.plan import Buffer, Plan, build_plan
 from surftrace.compiler.resolved import Resolved
 from surftrace.kernel.target import Target
+from surftrace.lang.source import Diagnostic
 from surftrace.output.color import Paint
-from surftrace.output.text import make_formatter
-from surftrace.tracing.decode import make_decoder
-from surftrace.tracing.events import Event, Record, Stack
-from surftrace.tracing.instance import claimed_instance
-from surftrace.tracing.losses import read_losses
-from surftrace.tracing.pipe import Interrupted, Interruption, interruption, is_writable, opened_pipe, read_pipe
-from surftrace.tracing.rate import Limit, RateWatch
-from surftrace.tracing.session import applied
-from surftrace.tracing.stacks import with_stacks
+from surftrace.tracing.events import Event
+from surftrace.tracing.limits import Limit
+from surftrace.tracing.notices import Notice
+from surftrace.tracing.pipe import Interrupted, Interruption, interruption
+from surftrace.tracing.trace import Settings, Trace, running_trace
 from surftrace.tracing.tracefs import Tracefs
 
-# After the signal that ends the trace, whoever reads has so long to take what was recorded before.
-_PATIENCE_S = 1.0
-# PIPE_BUF of pipe(7).
-_UNBLOCKED_BYTES = 4096
 LOSS_STATUS = 3
 
 
@@ -36,91 +31,88 @@ def trace(
 ) -> int:
     """Trace until the time, the count or a signal; the result is the exit status."""
     gc.enable()
-    byteorder, limit = target.machine.byteorder, Limit(options.max_rate, options.is_ended_by_rate)
-    with interruption() as noted, claimed_instance(tracefs, options.instance) as instance:
-        buffer = Buffer(options.buffer_kb, options.is_overwriting)
-        plan = build_plan(resolved, instance.name, byteorder, options.has_stacks, buffer)
-        notices = Notices(plan, target.kernel.features(), limit, error_paint)
-        decode, format_record = make_decoder(plan), make_formatter(byteorder, paint)
-        # The pipe closes before the plan is undone: deleting a probe wipes the buffers that it wrote to.
-        with (
-            applied(plan, instance) as refused,
-            opened_pipe(instance) as pipe,
-            RateWatch(plan, instance, limit, noted, notices.exceeded) as watch,
-        ):
-            notices.refused(refused)
+    buffer = Buffer(options.buffer_kb, options.is_overwriting)
+    limit = Limit(options.max_rate, options.is_ended_by_rate)
+    settings = Settings(options.instance, options.time_s, options.count, limit)
+    told: deque[Notice] = deque()
 
-            def look() -> None:
-                notices.look_at_modules()
-                if not watch.is_paused:
-                    notices.look_at_events(instance)
+    def make_plan(instance: str) -> Plan:
+        return build_plan(resolved, instance, target.machine.byteorder, options.has_stacks, buffer)
 
-            def stop() -> None:
-                watch.stop()
-                instance.stop_recording()
+    def tell(notice: Notice) -> None:
+        report_notice(notice, sys.stderr, error_paint)
+        told.append(notice)
 
-            blocks = read_pipe(pipe, noted, options.time_s, stop, look)
-            records = (record for block in blocks for record in (*decode(block), None))
-            output = _Output(noted)
-            try:
-                # Whoever reads the last of these lines knows that the trace is on.
-                output.write("".join(f"{line}\n" for line in echo_lines(plan, str(tracefs.root))))
-                output.flush()
-                for record in _counted(with_stacks(records) if options.has_stacks else records, options.count):
-                    if record is None:
-                        output.flush()
-                        continue
-                    output.write(f"{format_record(record)}\n")
-                look()
-            except Interrupted:
-                pass  # nobody reads what we write; the kernel is put in order all the same
-            watch.stop()
-            losses = read_losses(instance)
-    notices.pauses(watch)
-    notices.losses(losses)
-    if watch.is_ended or (options.is_strict and (losses or watch.pauses)):
+    with interruption() as noted:
+        with running_trace(make_plan, tracefs, target.kernel.features(), noted, tell, settings) as running:
+            _report_refused(running.refused, running.plan, error_paint)
+            written = _Written(make_writer(options, running, str(tracefs.root), paint), Output(noted), told)
+            with suppress(Interrupted):  # nobody reads what we write; the kernel is put in order all the same
+                written.write_all(running, options.is_raw)
+            running.finish()
+        written.end(running)
+    return _status(running, noted, options)
+
+
+def _status(trace: Trace, noted: Interruption, options: Options) -> int:
+    has_lost = bool(trace.losses) or trace.watch.pauses > 0
+    if trace.watch.is_ended or (options.is_strict and has_lost):
         return LOSS_STATUS
     if noted.signal is None or options.time_s is not None or options.count is not None:
         return 0
     return 128 + noted.signal
 
 
-class _Output:
-    """Standard output, for a reader that may stop reading: that must not keep a signal from ending the trace."""
+class _Written:
+    """A trace on its way to standard output."""
 
-    def __init__(self, noted: Interruption) -> None:
-        self.noted = noted
-        self.descriptor = sys.stdout.fileno()
-        self.is_terminal = os.isatty(self.descriptor)
-        self.pending: list[str] = []
-        sys.stdout.flush()
+    def __init__(self, writer: Writer, output: Output, told: deque[Notice]) -> None:
+        self.writer = writer
+        self.output = output
+        self.told = told
+        self.count = 0
+        self.is_read = True
 
-    def write(self, text: str) -> None:
-        """Keep a text until the next flush."""
-        self.pending.append(text)
+    def write_all(self, trace: Trace, is_raw: bool) -> None:
+        """Write what comes, as it comes. Raises Interrupted."""
+        self.is_read = False
+        # Whoever reads the last line of the head knows that the trace is on.
+        self.output.write(self.writer.head)
+        self.output.flush()
+        if is_raw:
+            for block in trace.blocks():
+                self.output.pass_on(block)
+                self.output.flush()
+        else:
+            for record in trace.records():
+                if record is None:
+                    self._flush()
+                    continue
+                self.output.write(self.writer.format_record(record))
+                self.count += isinstance(record, Event)
+        self.is_read = True
 
-    def flush(self) -> None:
-        """Write all that was kept. Interrupted where a signal has come and nobody takes it."""
-        text, self.pending = "".join(self.pending), []
-        data = memoryview(text.encode(sys.stdout.encoding, sys.stdout.errors or "backslashreplace"))
-        while data:
-            if self.noted.is_ending and not is_writable(self.descriptor, _PATIENCE_S):
-                raise Interrupted
-            # A pipe with room takes so much without blocking; a terminal that was stopped (Ctrl-S) may take nothing.
-            with self.noted.raising() if self._may_block() else nullcontext():
-                written = os.write(self.descriptor, data[:_UNBLOCKED_BYTES])
-            data = data[written:]
+    def end(self, trace: Trace) -> None:
+        """Write what comes last, if anybody reads."""
+        if self.is_read:
+            self.output.write("".join(self.writer.format_notice(notice) for notice in self._notices()))
+            self.output.write(self.writer.format_end(trace, self.count))
+            with suppress(Interrupted):
+                self.output.flush()
 
-    def _may_block(self) -> bool:
-        return not self.noted.is_ending and (self.is_terminal or not is_writable(self.descriptor, 0))
+    def _flush(self) -> None:
+        self.output.write("".join(self.writer.format_notice(notice) for notice in self._notices()))
+        self.output.flush()
+
+    def _notices(self) -> list[Notice]:
+        return [self.told.popleft() for _ in range(len(self.told))]
 
 
-def _counted(records: Iterator[Record | None], count: int | None) -> Iterator[Record | None]:
-    """The records up to the Nth event and its stack. None, the end of a block, comes last."""
-    seen = 0
-    for record in records:
-        if seen == count and not isinstance(record, Stack):
-            break
-        yield record
-        seen += isinstance(record, Event)
-    yield None
+def _report_refused(refused: Sequence[Diagnostic], plan: Plan, paint: Paint) -> None:
+    """Say how much of a glob the kernel did not take, and why the first."""
+    if refused:
+        count = sum(step.is_optional for step in plan.steps)
+        message = f"the kernel refuses {len(refused)} of {count} functions: they are left out"
+        hint = f"the first one: {refused[0].message.removeprefix('the kernel refuses this: ')}"
+        warning = replace(refused[0], message=message, hints=(hint, *refused[0].hints), severity="warning")
+        report_diagnostics((warning,), sys.stderr, paint)

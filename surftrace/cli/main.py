@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from surftrace.cli.options import Options, UsageError, parse_options
+from surftrace.cli.options import SHORT_HELP, Options, UsageError, parse_options
 from surftrace.cli.report import print_explanation, report_diagnostics, report_error
 from surftrace.compiler.plan import Buffer, Plan, build_plan
 from surftrace.compiler.render import echo_lines, shell_script
@@ -30,11 +30,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the result is its exit status."""
     paint = _paint("auto", sys.stderr)
     words = sys.argv[1:] if argv is None else argv
+    if not words:
+        print(SHORT_HELP)
+        return 0
     try:
         if words[:1] and words[0] in ("lines", "vars"):
             from surftrace.cli import commands  # a trace needs none of it
 
             return commands.run(words[0], words[1:], _paint("auto", sys.stdout))
+        if words[:1] == ["list"]:
+            from surftrace.cli import listing
+
+            return listing.run(words[1:], _paint("auto", sys.stdout))
+        if words[:1] == ["show"]:
+            from surftrace.cli import showing
+
+            return showing.run(words[1:], _paint("auto", sys.stdout))
         if words[:1] == ["clean"]:
             from surftrace.cli import clean
 

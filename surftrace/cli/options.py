@@ -9,11 +9,23 @@ from typing import TYPE_CHECKING, NoReturn
 from surftrace import __version__
 from surftrace.errors import SurftraceError
 from surftrace.record import record
+from surftrace.tracing.limits import DEFAULT_MAX_RATE
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 _DESCRIPTION = "Trace kernel functions and events with one C-like line."
+
+SHORT_HELP = """\
+Trace kernel functions and events with one C-like line:
+
+  surftrace 'p ip_output skb->len ip_dst=@(struct iphdr*)l3skb->daddr f:ip_dst==10.0.0.0/8'
+  surftrace -s -c 5 'r vfs_statx ret=$retval f:ret==-2'
+  surftrace -S 'p wake_up_new_task p->comm users=p->mm->mm_users'     print the commands, touch nothing
+
+Ctrl-C ends a trace and leaves the kernel as it was.
+What can be traced: surftrace list 'tcp_*'; surftrace show ip_output.
+All options: surftrace --help. The language: man surftrace-probes."""
 
 _EPILOG = """\
 examples:
@@ -22,6 +34,8 @@ examples:
   surftrace 'p wake_up_new_task p->comm users=p->mm->mm_users f:p->comm=="python3"'
   surftrace -s 'r do_filp_open file=$retval' 'e sched/sched_switch f:prev_prio<100'
   surftrace -n 'p ip_output len=skb->len'      print the commands, touch nothing
+  surftrace list 'tcp_v4_*'; surftrace list --takes 'struct sk_buff *'     functions and events
+  surftrace show ip_output; surftrace show 'struct sk_buff'
   surftrace lines ip_rcv; surftrace vars ip_rcv:5     what p ip_rcv:5 may name (DWARF)
   surftrace clean                    remove what a trace that was killed has left
   surftrace -F ip_output; surftrace -l ip_output.c:432     the places that p ip_output+0x5b may name
@@ -39,8 +53,6 @@ The language is described in surftrace-probes(7), the command in surftrace(8).
 
 _UNITS = {"K": 1, "M": 1 << 10, "G": 1 << 20}
 _MAX_BUFFER_KB = 1 << 30
-# As many as the kernel lets perf sample (kernel.perf_event_max_sample_rate).
-DEFAULT_MAX_RATE = 100_000
 
 
 class UsageError(SurftraceError):
@@ -73,6 +85,10 @@ class Options:
     count: int | None
     buffer_kb: int | None
     is_overwriting: bool | None
+    is_json: bool
+    is_csv: bool
+    is_raw: bool
+    time_format: str
     max_rate: int
     is_ended_by_rate: bool
     is_strict: bool
@@ -109,6 +125,7 @@ def parse_options(argv: Sequence[str]) -> Options:
         raise UsageError("--explain prints no commands: leave out -S or -o")
     if chosen.output is not None and (chosen.time_s is not None or chosen.count is not None):
         raise UsageError("the script of -o runs until it is stopped: it takes no -t and no -c")
+    _check_format(chosen)
     _check_target(chosen)
     if chosen.definitions and not chosen.files:
         raise UsageError("-D fills in ${name} in a script: it needs -f FILE")
@@ -145,6 +162,18 @@ def _of_traces(chosen: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     yield "--instance", chosen.instance is not None
     yield "-t", chosen.time_s is not None
     yield "-c", chosen.count is not None
+
+
+def _check_format(chosen: argparse.Namespace) -> None:
+    """Refuse two forms of output at once, and what a form has not."""
+    forms = (("--json", chosen.is_json), ("--csv", chosen.is_csv), ("--raw", chosen.is_raw))
+    asked = [name for name, is_asked in forms if is_asked]
+    if len(asked) > 1:
+        raise UsageError(f"{asked[0]} and {asked[1]} are two forms of output: choose one")
+    if asked and chosen.time_format != "boot":
+        raise UsageError(f"--time-format is for people: {asked[0]} has the kernel's times")
+    if chosen.is_raw and chosen.count is not None:
+        raise UsageError("--raw passes on what the kernel prints and counts no events: it takes no -c")
 
 
 def _check_target(chosen: argparse.Namespace) -> None:
@@ -285,6 +314,15 @@ def _add_trace(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="in a full buffer new events take the place of old ones (the kernel's way), or are lost",
+    )
+    add("--json", dest="is_json", action="store_true", help="events as JSON Lines, for programs")
+    add("--csv", dest="is_csv", action="store_true", help="events as CSV, a column for each value")
+    add("--raw", dest="is_raw", action="store_true", help="events as the kernel prints them, hidden values and all")
+    add(
+        "--time-format",
+        choices=("boot", "wall", "delta"),
+        default="boot",
+        help="times since boot (boot), of the wall clock (wall), since the event before (delta)",
     )
     add(
         "--max-rate",

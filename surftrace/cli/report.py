@@ -2,13 +2,16 @@
 
 import shutil
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from surftrace.compiler.resolved import Resolved
 from surftrace.errors import SurftraceError
 from surftrace.lang.source import DiagnosedError, Diagnostic, render_excerpt, render_location
 from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
+
+if TYPE_CHECKING:  # a dry run has none of it
+    from surftrace.tracing.notices import Notice
 
 
 def report_error(error: SurftraceError, stream: TextIO, paint: Paint) -> None:
@@ -19,6 +22,13 @@ def report_error(error: SurftraceError, stream: TextIO, paint: Paint) -> None:
     print(f"surftrace: {paint(Role.ERROR, 'error')}: {escape(error.message)}", file=stream)
     for hint in error.hints:
         print(f"{paint(Role.HINT, 'hint')}: {escape(hint)}", file=stream)
+
+
+def report_notice(notice: "Notice", stream: TextIO, paint: Paint) -> None:
+    """Print what has happened to a trace, as a warning."""
+    lines = [f"surftrace: {paint(Role.WARNING, 'warning')}: {escape(notice.message)}"]
+    lines += [f"{paint(Role.HINT, 'hint')}: {escape(hint)}" for hint in notice.hints]
+    print("\n".join(lines), file=stream, flush=True)
 
 
 def report_diagnostics(diagnostics: tuple[Diagnostic, ...], stream: TextIO, paint: Paint) -> None:

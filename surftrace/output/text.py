@@ -9,14 +9,19 @@ from surftrace.output.escape import escape
 from surftrace.output.numbers import show_field
 from surftrace.tracing.events import Content, Event, Lost, Origin, Record, Stack, Unparsed, Value
 
+# The line above the events: Linux kernel/trace/trace_output.c, trace_print_context.
+COLUMNS = f"#{'TASK':>15}-{'PID':<7} {'[CPU]':<5} {'FLAGS':<5} {'TIME':>12}: EVENT: (PLACE) NAME=VALUE ..."
 
-def make_formatter(byteorder: ByteOrder, paint: Paint) -> Callable[[Record], str]:
-    """The function from a record to its text, without the last line's end."""
+
+def make_formatter(
+    byteorder: ByteOrder, paint: Paint, format_time: Callable[[str], str] = str
+) -> Callable[[Record], str]:
+    """The function from a record to its text, without the last line's end. `format_time` is given the kernel's text."""
 
     def format_record(record: Record) -> str:
         match record:
             case Event():
-                return "\n".join([_event(record, byteorder, paint), *_frames(record.stack, paint)])
+                return "\n".join([_event(record, byteorder, paint, format_time), *_frames(record.stack, paint)])
             case Stack(_, frames):
                 return "\n".join(_frames(frames, paint))
             case Lost(cpu, count):
@@ -31,8 +36,8 @@ def _frames(frames: Sequence[str], paint: Paint) -> list[str]:
     return [f" => {paint(Role.PLACE, escape(frame))}" for frame in frames]
 
 
-def _event(event: Event, byteorder: ByteOrder, paint: Paint) -> str:
-    head = _origin(event.origin, paint)
+def _event(event: Event, byteorder: ByteOrder, paint: Paint, format_time: Callable[[str], str]) -> str:
+    head = _origin(event.origin, paint, format_time)
     if event.name:
         head += f"{paint(Role.EVENT, escape(event.name))}: "
     if not event.place:
@@ -43,11 +48,11 @@ def _event(event: Event, byteorder: ByteOrder, paint: Paint) -> str:
     return f"{head}({paint(Role.PLACE, escape(event.place))}){values}"
 
 
-def _origin(origin: Origin, paint: Paint) -> str:
+def _origin(origin: Origin, paint: Paint, format_time: Callable[[str], str]) -> str:
     task = escape(origin.task.decode(errors="surrogateescape"))
     return (
-        f"{task:>16}-{origin.pid:<7} [{origin.cpu:03d}] {paint(Role.FAINT, origin.flags)} "
-        f"{paint(Role.FAINT, f'{origin.timestamp:>12}')}: "
+        f"{task:>16}-{origin.pid:<7} [{origin.cpu:03d}] {paint(Role.FAINT, f'{origin.flags:<5}')} "
+        f"{paint(Role.FAINT, f'{format_time(origin.timestamp):>12}')}: "
     )
 
 

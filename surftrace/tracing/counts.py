@@ -18,15 +18,20 @@ _PROFILES = {
     KPROBE_EVENTS: ("kprobe_profile", re.compile(rb"^  (\S+) +(\d+) +(\d+)$", re.MULTILINE)),
     UPROBE_EVENTS: ("uprobe_profile", re.compile(rb"^  .* (\S+) +(\d+)()$", re.MULTILINE)),
 }
+# Twenty sessions that come and go change the probes every second; to read them takes a few milliseconds.
+_TRIES = 5
 
 
 @record
 class CpuCount:
-    """Events of one CPU's buffer: all that came, and those among them that had no room or were overwritten."""
+    """Events of one CPU's buffer: all that came; among them those that had no room or were overwritten, and those that
+    are still to be read.
+    """
 
     cpu: int
     events: int
     lost: int
+    unread: int
 
 
 @record
@@ -47,7 +52,8 @@ def read_cpu_counts(instance: Instance) -> tuple[CpuCount, ...]:
             text = instance.tracefs.read(f"{folder}/{name}/stats")
             found = {key.decode(): int(count) for key, count in _STATISTIC.findall(text)}
             lost = sum(found.get(key, 0) for key in _LOST)
-            counts.append(CpuCount(int(name.removeprefix("cpu")), sum(found.values()), lost))
+            cpu = int(name.removeprefix("cpu"))
+            counts.append(CpuCount(cpu, sum(found.values()), lost, found.get("entries", 0)))
     except (TracefsError, ValueError):
         return ()
     return tuple(counts)
@@ -62,16 +68,20 @@ def _profile(instance: Instance, path: str) -> Iterator[ProbeCount]:
     """The counts of the probes in one file.
 
     The kernel tells them by the event's name alone, which probes of other groups may have too: a probe is found by its
-    place among all. Where the two lists differ, somebody has changed them in between: they are read once more.
+    place among all. Where somebody has changed the probes meanwhile, they are read once more.
     """
     profile, pattern = _PROFILES[path]
-    for _ in range(2):
+    for _ in range(_TRIES):
         try:
-            probes = _PROBE.findall(instance.tracefs.read(path))
-            counts = pattern.findall(instance.tracefs.read(profile)) if probes else []
+            before = instance.tracefs.read(path)
+            if f":{instance.name}/".encode() not in before:
+                return
+            counts = pattern.findall(instance.tracefs.read(profile))
+            after = instance.tracefs.read(path)
         except TracefsError:
             return
-        if [name for _, name in probes] == [name for name, _, _ in counts]:
+        probes = _PROBE.findall(after)
+        if before == after and [name for _, name in probes] == [name for name, _, _ in counts]:
             for (group, name), (_, hits, missed) in zip(probes, counts, strict=True):
                 if group == instance.name.encode():
                     yield ProbeCount(name.decode(errors="replace"), int(hits), int(missed or 0))

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 from surftrace.compiler.plan import DYNAMIC_EVENTS, KPROBE_EVENTS, UPROBE_EVENTS
 from surftrace.record import record
@@ -20,6 +21,7 @@ _OURS = re.compile(rf"{DEFAULT_NAME}(_\d+)?")
 # Where the kernel puts probes that name no group, and its own kinds of them.
 _OTHERS_GROUPS = frozenset(("kprobes", "uprobes", "eprobes", "fprobes", "tracepoints", "synthetic"))
 _MAX_SESSIONS = 1000
+_Result = TypeVar("_Result")
 # Those that change the text of trace_pipe. Linux kernel/trace/trace.h, TRACE_FLAGS.
 _OFF = ("raw", "hex", "bin", "fields", "verbose", "latency-format", "record-tgid", "userstacktrace")
 _ON = ("context-info", "irq-info")
@@ -57,7 +59,7 @@ def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Inst
 
     `name` None: `surftrace`, or `surftrace_2`, ... where others run. TracefsError where the name is taken.
     """
-    sweep(tracefs)
+    _unless_in_use(sweep, tracefs)
     if name is not None:
         _check_group(tracefs, name)
     instance = _claim_any(tracefs) if name is None else _claim(tracefs, name)
@@ -74,16 +76,29 @@ def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Inst
 
 
 def sweep(tracefs: Tracefs) -> list[str]:
-    """Remove what dead sessions left under our own names; the result is these names."""
+    """Remove what dead sessions left under our own names; the result is these names.
+
+    TracefsError where something cannot go, which does not keep the rest.
+    """
     removed = []
-    for name in tracefs.folders("instances"):
-        if _OURS.fullmatch(name) and (instance := _lock_existing(tracefs, name)):
-            try:
-                _remove(instance)
-            finally:
-                os.close(instance.lock)
-            removed.append(name)
+    with ExitStack() as undos:
+        for instance in _left_instances(tracefs):
+            undos.callback(os.close, instance.lock)
+            undos.callback(_remove, instance)
+            removed.append(instance.name)
     return removed
+
+
+def _left_instances(tracefs: Tracefs) -> Iterator[Instance]:
+    """What dead sessions left, locked; probes that somebody has taken the instance from are given a new one."""
+    # A session makes its instance before its probes: probes that are seen first and have none now are a dead one's.
+    groups = {probe.partition("/")[0] for _, probe in _probes_of_groups(tracefs, _OURS.pattern)}
+    names = [name for name in tracefs.folders("instances") if _OURS.fullmatch(name)]
+    for name in (*names, *sorted(groups.difference(names))):
+        if name not in names:
+            _make(tracefs, f"instances/{name}")
+        if instance := _lock_existing(tracefs, name):
+            yield instance
 
 
 def remove_left_instance(tracefs: Tracefs, name: str) -> None:
@@ -118,7 +133,8 @@ def _set_options(instance: Instance) -> None:
 
 def _claim_any(tracefs: Tracefs) -> Instance:
     for number in range(1, _MAX_SESSIONS):
-        if instance := _claim(tracefs, DEFAULT_NAME if number == 1 else f"{DEFAULT_NAME}_{number}"):
+        name = DEFAULT_NAME if number == 1 else f"{DEFAULT_NAME}_{number}"
+        if instance := _unless_in_use(_claim, tracefs, name):
             return instance
     raise TracefsError(f"{_MAX_SESSIONS} surftrace sessions run already")
 
@@ -132,7 +148,7 @@ def _claim(tracefs: Tracefs, name: str) -> Instance | None:
             if tracefs.exists(f"instances/{name}"):
                 return None
             continue  # its owner has just removed it
-        if is_new:
+        if is_new and not _probes_of_group(instance):
             return instance
         try:
             _check_ours(instance)
@@ -158,11 +174,15 @@ def _lock_existing(tracefs: Tracefs, name: str) -> Instance | None:
 
 
 def _remove(instance: Instance) -> None:
-    """Remove the instance, after what it traces and the probes of its group."""
+    """Remove the instance, after what it traces and the probes of its group.
+
+    A probe that a trigger of this very instance holds goes only after it. TracefsError where somebody else uses a part.
+    """
     tracefs = instance.tracefs
     with ExitStack() as undos:
-        undos.callback(_unless_gone, tracefs.remove_folder, instance.path)
         undos.callback(_delete_probes, instance)
+        undos.callback(_remove_folder, instance)
+        undos.callback(_unless_in_use, _delete_probes, instance)
         undos.callback(_unless_gone, tracefs.write, f"{instance.path}/events/enable", "0")
 
 
@@ -193,7 +213,7 @@ def _check_ours(instance: Instance) -> None:
         )
 
 
-def _unless_gone(undo: Callable[..., None], *arguments: str) -> None:
+def _unless_gone(undo: Callable[..., None], *arguments: object) -> None:
     """Take something back, unless somebody else has done so."""
     try:
         undo(*arguments)
@@ -202,27 +222,65 @@ def _unless_gone(undo: Callable[..., None], *arguments: str) -> None:
             raise
 
 
+def _unless_in_use(do: Callable[..., _Result], *arguments: object) -> _Result | None:
+    """Do something; None where somebody else uses what it removes."""
+    try:
+        return do(*arguments)
+    except TracefsError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return None
+
+
+def _remove_folder(instance: Instance) -> None:
+    name = instance.name
+    command = "surftrace clean" if _OURS.fullmatch(name) else f"surftrace clean {name}"
+    with _told_in_use(f"a file of the instance {name}", command):
+        _unless_gone(instance.tracefs.remove_folder, instance.path)
+
+
+def _delete_probe(instance: Instance, path: str, probe: str) -> None:
+    by_hand = f"echo -:{probe} >> {instance.tracefs.root / path}"
+    with _told_in_use(f"the probe {probe}", "surftrace clean" if _OURS.fullmatch(instance.name) else by_hand):
+        _unless_gone(instance.tracefs.write, path, f"-:{probe}", True)
+
+
+@contextmanager
+def _told_in_use(what: str, command: str) -> Iterator[None]:
+    """Say what stays in the kernel where somebody else uses it, and what removes it later."""
+    try:
+        yield
+    except TracefsError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        message = f"somebody else uses {what}: it is left in the kernel"
+        raise TracefsError(message, f"once nobody does: {command}", path=error.path, errno=error.errno) from None
+
+
 def _delete_probes(instance: Instance) -> None:
     """Delete all probes of the instance's group: one that cannot go does not keep the others."""
     with ExitStack() as undos:
         # The stack of undos runs backwards: the probes go in their order.
         for path, probe in reversed(_probes_of_group(instance)):
-            undos.callback(instance.tracefs.write, path, f"-:{probe}", is_append=True)
+            undos.callback(_delete_probe, instance, path, probe)
 
 
 def _probes_of_group(instance: Instance) -> list[tuple[str, str]]:
-    """The file that lists each probe, and its `group/event`.
+    """The file that lists each probe of the instance's group, and its `group/event`."""
+    return _probes_of_groups(instance.tracefs, re.escape(instance.name))
+
+
+def _probes_of_groups(tracefs: Tracefs, pattern: str) -> list[tuple[str, str]]:
+    """The file that lists each probe of groups whose names match, and its `group/event`.
 
     Source: Linux Documentation/trace/kprobetrace.rst, `p[:[GRP/]EVENT] ...`; of all kinds in `dynamic_events`, which
     kernels before 5.0 have not.
     """
-    tracefs = instance.tracefs
     paths = [DYNAMIC_EVENTS] if tracefs.exists(DYNAMIC_EVENTS) else [KPROBE_EVENTS, UPROBE_EVENTS]
+    probe = re.compile(rf"^[pre]\d*:(?P<probe>(?:{pattern})/\S+)", re.MULTILINE)
     return [
-        (path, probe)
+        (path, match["probe"])
         for path in paths
         if tracefs.exists(path)
-        for probe in re.findall(
-            rf"^[pre]\d*:({re.escape(instance.name)}/\S+)", tracefs.read(path).decode(errors="replace"), re.MULTILINE
-        )
+        for match in probe.finditer(tracefs.read(path).decode(errors="replace"))
     ]

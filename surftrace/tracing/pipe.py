@@ -16,8 +16,10 @@ from surftrace.tracing.tracefs import TracefsError
 _BLOCK = 1 << 16
 # A reader that the kernel forgot to wake looks by itself this often.
 _LOOK_AGAIN_S = 0.5
-# What is recorded when the end comes is read for so long at most.
-_DRAIN_S = 2.0
+# What is recorded when the end comes is read for so long at most: of this thread's own time, which others do not take
+# on a busy machine, and of everybody's.
+_DRAIN_CPU_S = 2.0
+_DRAIN_S = 5.0
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -28,13 +30,14 @@ class Interrupted(Exception):
 
 class Interruption:
     """Whether the trace is to end: by a signal, or by `end`. It ends no step in the middle, but what `raising` is
-    put around. `socket` is readable from then on.
+    put around. `socket` is readable from then on. `is_cut`: there was no time to read all that was recorded.
     """
 
     def __init__(self) -> None:
         self.socket, self._writer = socket.socketpair()
         self.signal: signal.Signals | None = None
         self.is_ending = False
+        self.is_cut = False
         self._is_raising = False
         for each in (self.socket, self._writer):
             each.setblocking(False)
@@ -48,6 +51,13 @@ class Interruption:
         """Nothing is noted any more."""
         self.socket.close()
         self._writer.close()
+
+    def is_soon(self, patience_s: float) -> bool:
+        """Is the trace to end, now or before so many seconds have passed?"""
+        poller = select.poll()
+        poller.register(self.socket, select.POLLIN)
+        poller.poll(0 if self.is_ending else patience_s * 1000)
+        return self.is_ending
 
     def end(self) -> None:
         """End the trace, from any thread."""
@@ -79,7 +89,7 @@ class Interruption:
 def interruption() -> Iterator[Interruption]:
     """SIGINT, SIGTERM and SIGHUP noted instead of acted upon, for as long as the block lasts.
 
-    One that was ignored (nohup) stays ignored.
+    One that was ignored (nohup) stays ignored. Afterwards SIGINT ends the process at once.
     """
     noted = Interruption()
     previous_wakeup = signal.set_wakeup_fd(noted.wakeup, warn_on_full_buffer=False)
@@ -92,7 +102,8 @@ def interruption() -> Iterator[Interruption]:
         yield noted
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            # Python's own handler would raise in whatever ends the process now.
+            signal.signal(number, signal.SIG_DFL if handler is signal.default_int_handler else handler)
         signal.set_wakeup_fd(previous_wakeup)
         noted.close()
 
@@ -119,7 +130,7 @@ def read_pipe(
     poller.register(pipe, select.POLLIN)
     poller.register(noted.socket, select.POLLIN)
     rest = b""
-    is_ending, next_look = False, -math.inf
+    is_ending, next_look, cpu_deadline = False, -math.inf, math.inf
     while True:
         if time.monotonic() >= next_look:
             look()
@@ -127,14 +138,16 @@ def read_pipe(
         left_s = deadline - time.monotonic()
         if not is_ending and (noted.is_ending or left_s <= 0):
             stop()
-            is_ending, deadline = True, time.monotonic() + _DRAIN_S
+            is_ending, deadline, cpu_deadline = True, time.monotonic() + _DRAIN_S, time.thread_time() + _DRAIN_CPU_S
         block = _read(pipe)
         if block:
             lines, line_end, rest = (rest + block).rpartition(b"\n")
             if line_end:
                 yield lines + line_end
-        if is_ending and (not block or time.monotonic() >= deadline):
-            return
+        if is_ending:
+            noted.is_cut = time.monotonic() >= deadline or time.thread_time() >= cpu_deadline
+            if noted.is_cut or not block:
+                return
         if not block:
             poller.poll(min(_LOOK_AGAIN_S, max(0.0, left_s)) * 1000)
 

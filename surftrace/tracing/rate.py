@@ -10,6 +10,7 @@ from surftrace.compiler.plan import Plan
 from surftrace.record import record
 from surftrace.tracing.counts import read_cpu_counts, read_probe_counts
 from surftrace.tracing.instance import Instance
+from surftrace.tracing.limits import Limit
 from surftrace.tracing.pipe import ENDING_SIGNALS, Interruption
 from surftrace.tracing.session import pause, resume
 from surftrace.tracing.tracefs import TracefsError
@@ -20,14 +21,6 @@ _LOOK_S = 0.2
 PAUSE_S = 1.0
 # A hit whose event the filter does not let through costs about a tenth of one that is recorded, read and printed.
 HITS_PER_EVENT = 10
-
-
-@record
-class Limit:
-    """Events a second, on all CPUs together, and what happens above: the trace ends, or else is paused. 0: no limit."""
-
-    events_per_s: int
-    is_end: bool = False
 
 
 @record
@@ -125,7 +118,8 @@ class RateWatch:
 
 def _excess_of(plan: Plan, first: _Sample, last: _Sample, limit: Limit) -> Excess | None:
     """What came more often than it may between two samples, if anything did."""
-    hits = {name: count - first.hits.get(name, 0) for name, count in last.hits.items()}
+    # Those of both: where others change their probes all the time, a sample may have none.
+    hits = {name: count - first.hits[name] for name, count in last.hits.items() if name in first.hits}
     events, all_hits = last.events - first.events, sum(hits.values())
     if events <= limit.events_per_s and all_hits <= limit.events_per_s * HITS_PER_EVENT:
         return None

@@ -89,11 +89,14 @@ def _apply(step: Step, instance: Instance) -> None:
 
 
 def _undo(tracefs: Tracefs, undo: Step) -> None:
-    """Take a step back. It may never have been written: then there is nothing to take back."""
+    """Take a step back. It may never have been written: then there is nothing to take back.
+
+    A probe that somebody else uses is left to the removal of the instance, which says so.
+    """
     try:
         tracefs.write(undo.path, undo.text, undo.is_append)
     except TracefsError as error:
-        if error.errno not in (errno.ENOENT, errno.EINVAL):
+        if error.errno not in (errno.ENOENT, errno.EINVAL, errno.EBUSY):
             raise
 
 

@@ -111,6 +111,8 @@ def _explained(path: Path, action: str) -> Iterator[None]:
 
 
 def _hints(error: OSError) -> tuple[str, ...]:
+    if error.errno == errno.EROFS:
+        return ("tracefs is mounted read-only: as root, mount -o remount,rw",)
     if error.errno not in (errno.EACCES, errno.EPERM):
         return ()
     return ("run as root" if os.geteuid() else "a lockdown of the kernel or a container forbids it",)

@@ -16,11 +16,16 @@ _NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 _PROBES = ["p vfs_open path->dentry", "e sched/sched_switch"]
 
 
+@pytest.fixture(scope="module")
+def state_before(guest: Guest) -> str:
+    """Tracefs before the first test."""
+    return tracefs_state(guest)
+
+
 @pytest.fixture(autouse=True)
-def _nothing_left(guest: Guest) -> Iterator[None]:
-    before = tracefs_state(guest)
+def _nothing_left(guest: Guest, state_before: str) -> Iterator[None]:
     yield
-    assert tracefs_state(guest) == before
+    assert tracefs_state(guest) == state_before
 
 
 def _surftrace(guest: Guest, *privileges: str, words: Sequence[str] = _PROBES) -> Result:

@@ -26,11 +26,16 @@ print(int(calls / (time.monotonic() - start)))
 _ENABLE = "/sys/kernel/tracing/instances/surftrace/events/surftrace/f0/enable"
 
 
+@pytest.fixture(scope="module")
+def state_before(guest: Guest) -> str:
+    """Tracefs before the first test."""
+    return tracefs_state(guest)
+
+
 @pytest.fixture(autouse=True)
-def _nothing_left(guest: Guest) -> Iterator[None]:
-    before = tracefs_state(guest)
+def _nothing_left(guest: Guest, state_before: str) -> Iterator[None]:
     yield
-    assert tracefs_state(guest) == before
+    assert tracefs_state(guest) == state_before
 
 
 def _call(guest: Guest, for_s: float) -> int:
@@ -72,6 +77,7 @@ def test_ended(guest: Guest) -> None:
     assert event_lines(result.stdout)
 
 
+@pytest.mark.kernels("newest")
 def test_what_a_filter_keeps_out_costs_too(guest: Guest) -> None:
     with running(guest, "--max-rate", "100", f'{_PROBE} f:COMM=="nobody"', "p vfs_fsync") as trace:
         _call(guest, 2)
@@ -81,6 +87,7 @@ def test_what_a_filter_keeps_out_costs_too(guest: Guest) -> None:
     assert event_lines(result.stdout) == []
 
 
+@pytest.mark.kernels("newest")
 def test_an_event_of_the_kernel(guest: Guest) -> None:
     with running(guest, "--max-rate", "500", "p vfs_fsync", "e syscalls/sys_enter_getpriority") as trace:
         _call(guest, 2)
@@ -104,6 +111,7 @@ def test_nobody_reads(guest: Guest) -> None:
     assert "warning: f0 happens " in result.stderr
 
 
+@pytest.mark.kernels("newest")
 @pytest.mark.parametrize("rate", ["0", "1000000"])
 def test_not_paused(guest: Guest, rate: str) -> None:
     with running(guest, "--max-rate", rate, _PROBE) as trace:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from surftrace import __version__
+from surftrace.cli.main import main
 from surftrace.cli.options import parse_options
 from surftrace.errors import SurftraceError
 from surftrace.output.color import Role, colored, plain
@@ -100,7 +101,7 @@ def test_usage_error(argv: list[str], message: str) -> None:
     assert caught.value.message[0].islower() or not caught.value.message[0].isalpha()
 
 
-@pytest.mark.parametrize("argv", [[], ["--nonsense"], ["-c", "0", _PROBE], ["-a", "vax", "-S", _PROBE]], ids=str)
+@pytest.mark.parametrize("argv", [["-s"], ["--nonsense"], ["-c", "0", _PROBE], ["-a", "vax", "-S", _PROBE]], ids=str)
 def test_usage_error_at_the_shell(argv: list[str], btf: str) -> None:
     seen = _run("-b", btf, *argv)
     assert (seen.returncode, seen.stdout) == (2, "")
@@ -409,3 +410,27 @@ def test_colour_changes_no_text(btf: str) -> None:
 def test_every_colour_ends(role: Role) -> None:
     assert plain(role, "x") == "x"
     assert re.fullmatch(r"(\x1b\[\d+m)+x\x1b\[0m", colored(role, "x"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--json", "--csv"], "--json and --csv are two forms of output: choose one"),
+        (["--csv", "--raw"], "--csv and --raw are two forms of output: choose one"),
+        (["--json", "--time-format", "wall"], "--time-format is for people: --json has the kernel's times"),
+        (["--raw", "-c", "1"], "--raw passes on what the kernel prints and counts no events: it takes no -c"),
+        (["--max-rate", "-1"], "argument --max-rate: '-1' is not a whole number above 0"),
+        (["--at-max-rate", "stop"], "argument --at-max-rate: 'stop' is neither pause nor end"),
+    ],
+)
+def test_forms_of_output_and_limits(words: list[str], message: str) -> None:
+    with pytest.raises(SurftraceError) as raised:
+        parse_options([*words, "p vfs_read"])
+    assert raised.value.message == message
+
+
+def test_nothing_at_all_is_a_short_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 12
+    assert sum(line.startswith("  surftrace ") for line in lines) == 3

@@ -51,12 +51,12 @@ def _contents(record: Record) -> list[Content | tuple[Content, ...]]:
     return [value.content for value in record.values]
 
 
-def _head(task: bytes = b"nc", flags: bytes = b"....", pid: int = 2733784) -> bytes:
+def _head(task: bytes = b"nc", flags: bytes = b".....", pid: int = 2733784) -> bytes:
     """The columns that trace_print_context prints: `%16s-%-7d [%03d] flags %5lu.%06lu: `."""
     return b"%16s-%-7d [%03d] %s %s: " % (task, pid, 14, flags, b"12648619.219880")
 
 
-def _line(body: bytes, task: bytes = b"nc", flags: bytes = b"....") -> bytes:
+def _line(body: bytes, task: bytes = b"nc", flags: bytes = b".....") -> bytes:
     return _head(task, flags) + body + b"\n"
 
 
