@@ -73,10 +73,13 @@ class BtfProgram:
 
     def enum_with(self, name: str) -> drgn.Type | None:
         """The first enum that has an enumerator of this name."""
+        return next(self.enums_with(name), None)
+
+    def enums_with(self, name: str) -> Iterator[drgn.Type]:
+        """Every enum that has an enumerator of this name."""
         for converter in self._converters:
             for type_id in converter.btf.find_enumerator(name):
-                return converter.type(type_id)
-        return None
+                yield converter.type(type_id)
 
     def enumerators(self) -> Iterator[str]:
         """Names of the enumerators of all enums."""
