@@ -31,7 +31,14 @@ def make_csv(plan: Plan, byteorder: ByteOrder) -> tuple[str, Callable[[Record], 
         values = {value.field.name: _cell(value, byteorder) for value in record.values}
         return _line(
             [
-                *(origin.timestamp, origin.cpu, _text(origin.task), origin.pid, record.name, record.place),
+                *(
+                    origin.timestamp,
+                    origin.cpu,
+                    _text(origin.task),
+                    origin.pid,
+                    escape(record.name),
+                    escape(record.place),
+                ),
                 *(values.get(name, "") for name in columns),
                 "" if record.place else _text(record.text),
                 *([";".join(map(escape, record.stack))] if has_stacks else []),
