@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv/bin
 # How many times as many examples `make fuzz` draws as `make test`.
 FUZZ ?= 45
+# How many seconds `make soak` traces, and then some minutes more.
+SOAK ?= 3600
 
-.PHONY: help demo test lint format grammar bench fuzz clean packages environment
+.PHONY: help demo test lint format grammar bench fuzz soak clean packages environment
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -36,6 +38,10 @@ bench: environment ## measure: compiling, beside perf probe; what guards cost a 
 
 fuzz: environment ## draw many more probes and damaged files than make test does: 10 minutes, FUZZ=200 for longer
 	SURFTRACE_FUZZ_FACTOR=$(FUZZ) $(VENV)/pytest -n 2 --dist worksteal tests/fuzz tests/btf/test_damage.py
+
+soak: environment ## trace for an hour, SOAK=600 for less; twenty traces at once; a kill after each write, on 5.10 too
+	SURFTRACE_SOAK_S=$(SOAK) $(VENV)/pytest -s tests/live/test_soak.py tests/live/test_crowd.py \
+		tests/live/test_cleanup.py::test_killed_at_every_write
 
 clean: ## remove what these commands made, but for the cache folder
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

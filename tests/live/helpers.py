@@ -1,13 +1,15 @@
 """What live tests share: a surftrace that runs in a guest, real traffic, and the state of tracefs as others see it."""
 
+import json
 import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from tests.kernel.guest import Guest
-from tests.kernel.process import Process
+from tests.kernel.process import Process, ProcessError, Result
 
 HEADLINE = (
     "p ip_output proto=@(struct iphdr*)l3%2->protocol ip_dst=@(struct iphdr*)l3%2->daddr "
@@ -19,15 +21,22 @@ LAST_ECHO = "/tracing_on\n"
 
 _STATE = """
 cd /sys/kernel/tracing || exit 1
-if grep -q expanded buffer_size_kb; then echo 1 >events/sched/sched_switch/enable; echo 0 >events/enable; fi
-for file in kprobe_events uprobe_events dynamic_events set_event current_tracer trace_options tracing_on buffer_size_kb
-do echo "== $file"; cat $file 2>&1; done
-for folder in instances/*/; do echo "== $folder"; cat "$folder/set_event" 2>&1; done; true
+read -r size < buffer_size_kb
+case $size in *expanded*) echo 1 >events/sched/sched_switch/enable; echo 0 >events/enable;; esac
+set -- kprobe_events uprobe_events dynamic_events
+for folder in ./ instances/*/; do
+    [ -d "$folder" ] || continue
+    for file in set_event current_tracer trace_options tracing_on buffer_size_kb; do set -- "$@" "$folder$file"; done
+    while IFS=: read -r system event _; do
+        [ -z "$system" ] || set -- "$@" "${folder}events/$system/$event/filter" "${folder}events/$system/$event/trigger"
+    done < "${folder}set_event"
+done
+grep -H '' "$@" 2>&1; true
 """
 
 
 def tracefs_state(guest: Guest) -> str:
-    """Everything in tracefs that a session might have changed for others.
+    """Everything in tracefs that a session might have changed for others, the name of its file before each line.
 
     A kernel keeps its main buffer small until the first event of any instance is enabled, then makes it larger (Linux
     kernel/trace/trace.c, tracing_update_buffers): it is made so first.
@@ -48,6 +57,113 @@ def running(guest: Guest, *words: str, terminal: bool = False, plain: bool = Fal
         yield process
         process.signal(signal.SIGINT)
         process.wait()
+    finally:
+        process.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """A shell in a guest that stays: a script takes no start of one."""
+
+    process: Process
+
+    def run(self, script: str) -> str:
+        """The output of a script that does not fail, run in the folder of tracefs."""
+        self.process.write(f"(set -e; cd /sys/kernel/tracing; {script}\n) < /dev/null 2>&1; echo ended with $?\n")
+        output = self.process.wait_for("ended with ").removesuffix("ended with ")
+        status = self.process.wait_for("\n").strip()
+        if status != "0":
+            raise ProcessError(f"{script}\nended with status {status}\n{output}")
+        return output
+
+    def tracefs_state(self) -> str:
+        """What the function of this name tells."""
+        return self.run(_STATE)
+
+
+@contextmanager
+def shell(guest: Guest) -> Iterator[Shell]:
+    """A shell that waits for scripts."""
+    process = guest.start(["sh"])
+    try:
+        yield Shell(process)
+    finally:
+        process.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A surftrace that a `Starter` has started."""
+
+    starter: "Starter"
+    pid: int
+    words: tuple[str, ...]
+
+    def wait_until_on(self) -> None:
+        """Wait until it traces."""
+        assert self.starter.ask("wait_until_on", self.pid, 20), self.wait(0.1)
+
+    def kill(self, *signals: tuple[float, int]) -> None:
+        """Send signals, each so many seconds after the one before, while it lives."""
+        self.starter.ask("kill", self.pid, signals)
+
+    def hang_up(self) -> None:
+        """Close the terminal or the pipe that it writes to."""
+        self.starter.ask("hang_up", self.pid)
+
+    def wait(self, timeout_s: float = 30) -> Result:
+        """Its end. ProcessError where it had to be killed."""
+        status, stdout, stderr = self.starter.ask("wait", self.pid, timeout_s)
+        if status is None:
+            raise ProcessError(f"{self.words} did not end within {timeout_s} s\n{stdout}\n{stderr}")
+        return Result(self.words, status, stdout.encode(), stderr.encode())
+
+    def end(self, number: int = signal.SIGINT) -> Result:
+        """End it by a signal."""
+        self.kill((0, number))
+        return self.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """What starts many traces in a guest fast."""
+
+    process: Process
+
+    def ask(self, *command: object) -> Any:
+        """Have a command of starter.py done; its answer."""
+        self.process.write(json.dumps(command) + "\n")
+        return json.loads(self.process.wait_for("\n"))
+
+    def start(self, *words: str, output: str = "", spoiled: str = "", is_poor: bool = False) -> Trace:
+        """Start a trace; see `start` of starter.py."""
+        return Trace(self, self.ask("start", words, output, spoiled, is_poor), words)
+
+    def run(self, *words: str, output: str = "", spoiled: str = "") -> Result:
+        """Run surftrace to its end."""
+        return self.start(*words, output=output, spoiled=spoiled).wait()
+
+    def running(self, *words: str, output: str = "", is_poor: bool = False) -> Trace:
+        """Start a trace, which has set itself up then."""
+        trace = self.start(*words, output=output, is_poor=is_poor)
+        trace.wait_until_on()
+        return trace
+
+    def fork(self, count: int) -> None:
+        """Fork, which traces see."""
+        self.ask("fork", count)
+
+    def instances(self) -> list[str]:
+        """The names of all instances."""
+        return list(self.ask("instances"))
+
+
+@contextmanager
+def starter(guest: Guest) -> Iterator[Starter]:
+    """A starter that waits for commands."""
+    process = guest.start(["python3", "-m", "tests.live.starter"])
+    try:
+        yield Starter(process)
     finally:
         process.kill()
 

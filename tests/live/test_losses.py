@@ -39,3 +39,16 @@ def test_nothing_lost_says_nothing(guest: Guest) -> None:
         result = trace.wait()
     assert (result.status, result.stderr) == (130, "")
     assert len(event_lines(result.stdout)) == 1
+
+
+def test_what_there_was_no_time_to_read(guest: Guest) -> None:
+    with running(guest, "--strict", "--max-rate", "0", "--buffer-size", "16M", "p __x64_sys_getpriority") as trace:
+        trace.signal(signal.SIGSTOP)
+        guest.run(["python3", "-c", _ASK.replace(str(_CALLS), str(10 * _CALLS))]).expect()
+        trace.signal(signal.SIGINT)
+        trace.signal(signal.SIGCONT)
+        result = trace.wait()
+    assert result.status == 3
+    told = re.search(r"warning: (\d+) events not shown: there was no time for them at the end\n", result.stderr)
+    assert told is not None
+    assert len(event_lines(result.stdout)) + int(told[1]) == 10 * _CALLS
