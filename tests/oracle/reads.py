@@ -42,4 +42,6 @@ def _shown(kernel_type: str) -> tuple[int, int, str]:
         return int(bit_field[2]), int(bit_field[1]), "u"
     if kernel_type[:1] in ("s", "u", "x") and kernel_type[1:].isdigit():
         return 0, int(kernel_type[1:]), "s" if kernel_type[0] == "s" else "u"
+    if kernel_type == "symbol":
+        return 0, 64, "u"
     return 0, 0, kernel_type
