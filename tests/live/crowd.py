@@ -90,7 +90,7 @@ class _Crowd:
         while self.running or time.monotonic() < end_s:
             is_early = time.monotonic() < end_s
             if is_early and len(self.running) < self.size:
-                self.running.append(self._start(min(1.5 * for_s, 2.0 * self.size)))
+                self.running.append(self._start(min(for_s, self.size) * 2.0))
             self._look(is_early)
             time.sleep(_LOOK_S)
 

@@ -11,7 +11,7 @@ from tests.live.limits import SOAK_S
 
 pytestmark = pytest.mark.kernels("5.10", "newest")
 
-_FOR_S, _SESSIONS = (120, 20) if SOAK_S else (8, 10)
+_FOR_S, _SESSIONS = (120, 20) if SOAK_S else (8, 6)
 # The start, the end of the last sessions, and what 5.10 waits for each probe that goes.
 _REST_S = 180
 

@@ -132,7 +132,7 @@ def test_output_on_a_full_disk(sh: Shell, traces: Starter, small_disk: str, is_f
     trace = traces.start(*_TWO, output=f"{small_disk}/output")
     if not is_full:
         trace.wait_until_on()
-        traces.fork(12)
+        traces.fork(20)
     assert _seen(trace.wait()) == (1, "surftrace: error: cannot write the output: No space left on device\n")
 
 

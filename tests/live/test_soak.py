@@ -11,7 +11,7 @@ from tests.live.limits import SOAK_S
 # Linux 5.10 of Debian's cloud has no histograms.
 pytestmark = pytest.mark.kernels("newest")
 
-_FOR_S = SOAK_S or 5
+_FOR_S = SOAK_S or 4
 # The reader sustains about 1400 there, on an emulated processor that has one to itself.
 _CALLS_PER_S = 200
 _REST_S = 120
