@@ -31,7 +31,7 @@ for folder in ./ instances/*/; do
         [ -z "$system" ] || set -- "$@" "${folder}events/$system/$event/filter" "${folder}events/$system/$event/trigger"
     done < "${folder}set_event"
 done
-grep -H '' "$@" 2>&1; true
+busybox grep -H '' "$@" 2>&1 || true
 """
 
 
