@@ -17,7 +17,9 @@ HEADLINE = (
     "f:proto==17&&ip_dst==127.0.0.1&&b16_dest==9988"
 )
 
-LAST_ECHO = "/tracing_on\n"
+# What a trace says once it is on: the names of the columns; with --raw there are none.
+LAST_ECHO = " NAME=VALUE ...\n"
+_LAST_OF_RAW = "/tracing_on\n"
 
 _STATE = """
 cd /sys/kernel/tracing || exit 1
@@ -53,7 +55,8 @@ def running(guest: Guest, *words: str, terminal: bool = False, plain: bool = Fal
     size = (24, 200) if terminal else None
     process = guest.start(["surftrace", *words], terminal_size=size, preloaded=not plain)
     try:
-        process.wait_for(LAST_ECHO.replace("\n", "\r\n") if terminal else LAST_ECHO)
+        last = _LAST_OF_RAW if "--raw" in words else LAST_ECHO
+        process.wait_for(last.rstrip("\n") if terminal else last)
         yield process
         process.signal(signal.SIGINT)
         process.wait()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kernel.guest import Guest
 from tests.kernel.process import Result
-from tests.live.helpers import Shell, Starter, shell, starter, without_doubted_misses
+from tests.live.helpers import LAST_ECHO, Shell, Starter, shell, starter, without_doubted_misses
 
 # The oldest and the newest.
 pytestmark = pytest.mark.kernels("5.10", "newest")
@@ -213,7 +213,7 @@ def test_tracefs_unmounted(sh: Shell, traces: Starter, number: signal.Signals) -
         result = trace.end(number)
     finally:
         sh.run(f"cd /; mount -t tracefs tracefs {_ROOT}")
-    assert " comm=" in result.stdout.partition("/tracing_on\n")[2]
+    assert " comm=" in result.stdout.partition(LAST_ECHO)[2]
     if number == signal.SIGINT:
         assert _seen(result) == (130, "")
     else:

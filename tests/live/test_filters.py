@@ -15,7 +15,7 @@ from struct import pack
 import pytest
 
 from tests.kernel.guest import Guest
-from tests.live.helpers import Traffic, event_lines, running, tracefs_state, traffic
+from tests.live.helpers import LAST_ECHO, Traffic, event_lines, running, tracefs_state, traffic
 
 pytestmark = pytest.mark.kernels("5.10", "6.12", "newest")
 
@@ -72,7 +72,7 @@ def check(guest: Guest, sender: Traffic, place: str, filters: Sequence[Filter], 
             sender.ask(ask)
         surftrace.signal(signal.SIGINT)
         result = surftrace.wait()
-    shown = result.stdout.partition("/tracing_on\n")[2]
+    shown = result.stdout.partition(LAST_ECHO)[2]
     assert "__h" not in shown
     assert result.stderr == ""
     lines = event_lines(shown)
@@ -415,7 +415,7 @@ def test_events_and_returns(guest: Guest, sender: Traffic) -> None:
         guest.run(["/bin/true"]).expect()
         surftrace.signal(signal.SIGINT)
         result = surftrace.wait()
-    shown = result.stdout.partition("/tracing_on\n")[2]
+    shown = result.stdout.partition(LAST_ECHO)[2]
     assert "__h" not in shown
     counts = {
         name: len(re.findall(rf" {name}: ", shown))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.kernel import images
 from tests.kernel.guest import Guest
-from tests.live.helpers import Line, event_lines, running, tracefs_state
+from tests.live.helpers import LAST_ECHO, Line, event_lines, running, tracefs_state
 from tests.live.network import FAR, NEAR, veth_pair
 from tests.oracle import dbg
 from tests.test_docs import commands
@@ -73,7 +73,7 @@ def _trace(guest: Guest, *words: str) -> str:
         assert _is_answered(guest, _SMALL_BYTES, patience_s=10)
         assert not _is_answered(guest, _LARGE_BYTES, patience_s=1)
         surftrace.signal(signal.SIGINT)
-        return surftrace.wait().stdout.partition("/tracing_on\n")[2]
+        return surftrace.wait().stdout.partition(LAST_ECHO)[2]
 
 
 def _large(output: str) -> list[Line]:

@@ -53,5 +53,5 @@ def test_places_inside_a_function(guest: Guest) -> None:
             f"word=@0x{jiffies} name=%ax f:filp!=0"
         )
         result = guest.run(["surftrace", "-c", "1", expression], preloaded=True).expect()
-        assert f"({function}+{offset}/" in result.stdout.partition("/tracing_on\n")[2]
+        assert f"({function}+{offset}/" in result.stdout.partition(LAST_ECHO)[2]
         assert "filp=0x" in result.stdout

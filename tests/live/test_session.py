@@ -8,7 +8,7 @@ import pytest
 
 from tests.kernel.guest import Guest
 from tests.kernel.process import Result
-from tests.live.helpers import HEADLINE, running, tracefs_state, traffic, values
+from tests.live.helpers import HEADLINE, LAST_ECHO, running, tracefs_state, traffic, values
 
 pytestmark = pytest.mark.kernels("5.10", "6.1")
 on_one_kernel = pytest.mark.kernels("6.1")
@@ -79,7 +79,7 @@ def test_time(guest: Guest) -> None:
 @on_one_kernel
 def test_count_of_several_probes(guest: Guest) -> None:
     result = _surftrace(guest, "-c", "20", "p schedule", "e sched/sched_switch", "r schedule")
-    events = result.expect().stdout.partition("/tracing_on\n")[2].splitlines()
+    events = result.expect().stdout.partition(LAST_ECHO)[2].splitlines()
     assert len(events) == 20
     assert {"f0:", "sched_switch:", "f2:"} <= set(" ".join(events).split())
 

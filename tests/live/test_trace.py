@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kernel.guest import Guest
-from tests.live.helpers import HEADLINE, event_lines, first_function, running, tracefs_state, traffic, values
+from tests.live.helpers import HEADLINE, LAST_ECHO, event_lines, first_function, running, tracefs_state, traffic, values
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_stack(guest: Guest) -> None:
         sender.udp("127.0.0.1", 9988, b"x" * 100)
         result = surftrace.wait()
     assert result.status == 0
-    event, *frames = result.stdout.partition("/tracing_on\n")[2].splitlines()
+    event, *frames = result.stdout.partition(LAST_ECHO)[2].splitlines()
     assert event.endswith(" len=128")
     assert frames[0] == " => ip_output"
     assert " => udp_sendmsg" in frames
@@ -58,7 +58,7 @@ def test_each_event_has_its_own_stack(guest: Guest) -> None:
         guest.run(["sh", "-c", "for n in 1 2 3 4; do cat /proc/self/stat & done; wait"]).expect()
         result = surftrace.wait()
     place = ""
-    for line in result.stdout.partition("/tracing_on\n")[2].splitlines():
+    for line in result.stdout.partition(LAST_ECHO)[2].splitlines():
         if line.startswith(" => "):
             assert place == "" or line == f" => {place}"
             place = ""
@@ -91,7 +91,7 @@ def test_event(guest: Guest) -> None:
         surftrace.signal(signal.SIGINT)
         result = surftrace.wait()
     assert result.status == 130
-    assert "/bin/false" not in result.stdout.partition("/tracing_on\n")[2]
+    assert "/bin/false" not in result.stdout.partition(LAST_ECHO)[2]
 
 
 def test_published_task_probe(guest: Guest) -> None:
