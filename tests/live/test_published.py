@@ -3,6 +3,7 @@
 import pytest
 
 from tests.kernel.guest import Guest
+from tests.live.helpers import LAST_ECHO
 
 pytestmark = pytest.mark.kernels("5.10", "6.12")
 
