@@ -14,13 +14,15 @@ from tests.live.helpers import event_lines, running, tracefs_state
 pytestmark = pytest.mark.kernels("5.10", "newest")
 
 _PROBE = "p __x64_sys_getpriority"
-# As fast as it can, for so many seconds; then how often a second.
+# As fast as it can, for so many seconds, or 20 times after each pause of so many; then how often a second.
 _CALL = """
 import os, sys, time
-start, calls, for_s = time.monotonic(), 0, float(sys.argv[1])
+start, calls, for_s, pause_s = time.monotonic(), 0, float(sys.argv[1]), float(sys.argv[2])
 while time.monotonic() - start < for_s:
     os.getpriority(0, 0)
     calls += 1
+    if pause_s and calls % 20 == 0:
+        time.sleep(pause_s)
 print(int(calls / (time.monotonic() - start)))
 """
 _ENABLE = "/sys/kernel/tracing/instances/surftrace/events/surftrace/f0/enable"
@@ -38,9 +40,9 @@ def _nothing_left(guest: Guest, state_before: str) -> Iterator[None]:
     assert tracefs_state(guest) == state_before
 
 
-def _call(guest: Guest, for_s: float) -> int:
+def _call(guest: Guest, for_s: float, pause_s: float = 0) -> int:
     """The calls a second that were made."""
-    return int(guest.run(["python3", "-c", _CALL, str(for_s)]).expect().stdout)
+    return int(guest.run(["python3", "-c", _CALL, str(for_s), str(pause_s)]).expect().stdout)
 
 
 def test_paused_and_gone_on(guest: Guest) -> None:
@@ -48,7 +50,7 @@ def test_paused_and_gone_on(guest: Guest) -> None:
         looking = guest.start(
             ["sh", "-c", f"until grep -q 0 {_ENABLE}; do :; done; until grep -q 1 {_ENABLE}; do :; done"]
         )
-        rate = _call(guest, 4)
+        rate = _call(guest, 4, 0.01)  # not more than what is shown at once: the last event is shown, too
         assert looking.wait().status == 0  # disabled, and enabled again
         trace.signal(signal.SIGINT)
         result = trace.wait()

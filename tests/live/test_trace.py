@@ -31,7 +31,7 @@ def test_headline(guest: Guest) -> None:
         result = surftrace.wait()
     assert result.status == 130
     assert result.stderr == ""
-    assert [line.split(" ")[0] for line in echo_lines] == ["mkdir", *["echo"] * 5]
+    assert [line.split(" ")[0] for line in echo_lines] == ["mkdir", *["echo"] * 5, "#"]
     expected = 'proto=17 ip_dst=127.0.0.1 b16_dest=9988 comm="python3" body="Hello World"'
     assert values(result.stdout) == [expected] * 3
     for line in event_lines(result.stdout):
