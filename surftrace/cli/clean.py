@@ -14,7 +14,7 @@ surftrace's. A NAME is one that was given with --instance, or surftrace_sh, whic
 """
 
 
-def run(argv: Sequence[str], paint: Paint) -> int:
+def run_clean(argv: Sequence[str], paint: Paint) -> int:
     """Run the command; the result is the exit status. Raises TracefsError for a NAME that is not to be removed."""
     parser = CommandParser(prog="surftrace clean", description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("names", nargs="*", metavar="NAME", help="an instance to remove besides")

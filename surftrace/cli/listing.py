@@ -22,7 +22,7 @@ _EXAMPLES = (
 )
 
 
-def run(argv: Sequence[str], paint: Paint) -> int:
+def run_list(argv: Sequence[str], paint: Paint) -> int:
     """Run the command; the result is the exit status."""
     chosen = _parser().parse_args(argv)
     if chosen.only_events and chosen.takes:

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
@@ -25,6 +26,16 @@ from surftrace.tracing.instance import SHELL_NAME
 from surftrace.tracing.running import RunningKernel
 from surftrace.tracing.tracefs import DEFAULT_ROOT, Tracefs, TracefsError, find_tracefs
 
+Command = Callable[[Sequence[str], Paint], int]
+# What may stand first instead of a probe, and the module with its `run_NAME`.
+COMMANDS = {
+    "clean": "clean",
+    "lines": "code",
+    "list": "listing",
+    "show": "showing",
+    "vars": "code",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the result is its exit status."""
@@ -34,22 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(SHORT_HELP)
         return 0
     try:
-        if words[:1] and words[0] in ("lines", "vars"):
-            from surftrace.cli import commands  # a trace needs none of it
-
-            return commands.run(words[0], words[1:], _paint("auto", sys.stdout))
-        if words[:1] == ["list"]:
-            from surftrace.cli import listing
-
-            return listing.run(words[1:], _paint("auto", sys.stdout))
-        if words[:1] == ["show"]:
-            from surftrace.cli import showing
-
-            return showing.run(words[1:], _paint("auto", sys.stdout))
-        if words[:1] == ["clean"]:
-            from surftrace.cli import clean
-
-            return clean.run(words[1:], _paint("auto", sys.stdout))
+        if words[0] in COMMANDS:
+            # The modules of the other commands are not loaded for a trace.
+            module = import_module(f"surftrace.cli.{COMMANDS[words[0]]}")
+            command: Command = getattr(module, f"run_{words[0]}")
+            return command(words[1:], _paint("auto", sys.stdout))
         options = parse_options(words)
         paint = _paint(options.color, sys.stderr)
         if options.function is not None or options.line is not None:

@@ -28,7 +28,7 @@ _MAX_WIDTH = 64
 _MAX_NAMES = 40
 
 
-def run(argv: Sequence[str], paint: Paint) -> int:
+def run_show(argv: Sequence[str], paint: Paint) -> int:
     """Run the command; the result is the exit status."""
     chosen = _parser().parse_args(argv)
     found = show(chosen.thing, chosen_target(chosen, has_tracefs=True), chosen.depth)

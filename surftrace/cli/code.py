@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from surftrace.cli.kernels import chosen_target, kernel_parser
 from surftrace.cli.options import UsageError
@@ -17,12 +17,7 @@ from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
 
 
-def run(command: str, argv: Sequence[str], paint: Paint) -> int:
-    """Run one of COMMANDS; the result is the exit status."""
-    return COMMANDS[command](argv, paint)
-
-
-def _lines(argv: Sequence[str], paint: Paint) -> int:
+def run_lines(argv: Sequence[str], paint: Paint) -> int:
     """`surftrace lines FUNCTION`: the lines that a probe can name, with their text where the file is found."""
     chosen = _lines_parser().parse_args(argv)
     if place := re.match(r"(.*)[:+](?=\d)", chosen.place):
@@ -56,7 +51,7 @@ def _places(line: CodeLine | None) -> str:
     return ", ".join(str(place) for place in line.places) if line is not None else ""
 
 
-def _vars(argv: Sequence[str], paint: Paint) -> int:
+def run_vars(argv: Sequence[str], paint: Paint) -> int:
     """`surftrace vars PLACE`: the variables in scope there, with their types and where they are."""
     chosen = _vars_parser().parse_args(argv)
     target = chosen_target(chosen)
@@ -104,6 +99,3 @@ def _vars_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("place", metavar="PLACE", help="FUNCTION, FUNCTION:LINE, FUNCTION+OFFSET or FILE.c:LINE")
     return parser
-
-
-COMMANDS: Mapping[str, Callable[[Sequence[str], Paint], int]] = {"lines": _lines, "vars": _vars}
