@@ -7,7 +7,7 @@ FUZZ ?= 45
 # How many seconds `make soak` traces, and then some minutes more.
 SOAK ?= 3600
 
-.PHONY: help demo test lint format grammar bench fuzz soak clean packages environment
+.PHONY: help demo test lint format grammar bench fuzz soak pictures clean packages environment
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ fuzz: environment ## draw many more probes and damaged files than make test does
 soak: environment ## trace for an hour, SOAK=600 for less; twenty traces at once; a kill after each write, on 5.10 too
 	SURFTRACE_SOAK_S=$(SOAK) $(VENV)/pytest -s tests/live/test_soak.py tests/live/test_crowd.py \
 		tests/live/test_cleanup.py::test_killed_at_every_write
+
+pictures: environment ## draw the pictures of the documentation anew, from what runs in a real kernel
+	$(VENV)/python -m tests.kernel.pictures
 
 clean: ## remove what these commands made, but for the cache folder
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

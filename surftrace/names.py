@@ -1,6 +1,13 @@
 """A name that is not there in, the names that may have been meant out, and the hint that offers them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+
+def fresh_name(name: str, taken: Collection[str]) -> str:
+    """A name like this one that is not taken."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:

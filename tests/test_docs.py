@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from surftrace import __version__
-from surftrace.cli.main import main
-from surftrace.cli.options import SHORT_HELP, parse_options
+from surftrace.cli.main import COMMANDS, main
+from surftrace.cli.options import SHORT_HELP
 from tests.kernel import images
 from tests.oracle import dbg
 
@@ -18,10 +18,16 @@ ROOT = Path(__file__).parent.parent
 MAN = ROOT / "man/surftrace.8"
 LANGUAGE = ROOT / "man/surftrace-probes.7"
 README = ROOT / "README.md"
-PAGES = (README, MAN, LANGUAGE, *sorted(ROOT.glob("docs/*.md")))
+MAN_PAGES = tuple(sorted((ROOT / "man").iterdir()))
+# Of each command, its page.
+_PAGES_OF_COMMANDS = {path.stem.partition("-")[2]: path for path in MAN_PAGES if path.match("surftrace-*.8")}
+PAGES = (README, *MAN_PAGES, *sorted(ROOT.glob("docs/*.md")))
 
 _PRINT_CODE = {"-F", "-l"}
-_FIND = ("list", "show")
+# Commands that print, each with the kinds of files that its examples need.
+_PRINT = {"list": "btf dwarf", "show": "btf dwarf", "lines": "dwarf", "vars": "dwarf", "completion": ""}
+# Others need tracefs: tests/live runs them.
+_LIVE = ("clean",)
 
 # groff_char(7): the escapes that the pages use for characters of a command.
 _TROFF = {r"\-": "-", r"\(aq": "'", r"\(ti": "~", r"\e": "\\", r"\&": ""}
@@ -49,7 +55,8 @@ def _commands(block: str) -> Iterator[list[str]]:
             continue
         while _is_open(line):
             line += "\n" + next(lines)
-        yield shlex.split(line, comments=True)[1:]
+        words = shlex.split(line, comments=True)[1:]
+        yield words[: words.index(">")] if ">" in words else words
 
 
 def _is_open(line: str) -> bool:
@@ -76,7 +83,12 @@ def commands(path: Path) -> list[list[str]]:
 
 
 _EXAMPLES = [
-    *(pytest.param(path, each, id=f"{path.name} {shlex.join(each)}") for path in PAGES for each in commands(path)),
+    *(
+        pytest.param(path, each, id=f"{path.name} {shlex.join(each)}")
+        for path in PAGES
+        for each in commands(path)
+        if each[0] not in _LIVE
+    ),
     *(pytest.param(README, each, id=f"help {shlex.join(each)}") for each in _commands(_HELP_BLOCK)),
 ]
 
@@ -87,9 +99,9 @@ def _types(command: list[str]) -> list[str]:
         return []
     image = images.fetch("6.1")
     dwarf = ["-v", str(dbg.fetch(image))]
-    if _PRINT_CODE.intersection(command):
-        return dwarf
-    return ["-b", "vmlinux.btf", "-b", str(next(image.modules.rglob("sch_tbf.ko"))), *dwarf]
+    needed = "dwarf" if _PRINT_CODE.intersection(command) else _PRINT.get(command[0], "btf dwarf")
+    btf = ["-b", "vmlinux.btf", "-b", str(next(image.modules.rglob("sch_tbf.ko")))]
+    return [*(btf if "btf" in needed else []), *(dwarf if "dwarf" in needed else [])]
 
 
 @pytest.mark.parametrize(("path", "command"), _EXAMPLES)
@@ -106,7 +118,7 @@ def test_an_example_compiles(
         subprocess.run(["gcc", "-g", "-O1", "-o", tmp_path / "orders", source], check=True)
     monkeypatch.chdir(tmp_path)
     is_script, is_explained = "-o" in command, "--explain" in command
-    is_shown = not (is_script or is_explained or _PRINT_CODE.intersection(command) or command[0] in _FIND)
+    is_shown = not (is_script or is_explained or _PRINT_CODE.intersection(command) or command[0] in _PRINT)
     status = main([*command, *_types(command), *(("-S",) if is_shown else ())])
     shown = capsys.readouterr()
     assert status == 0
@@ -116,9 +128,12 @@ def test_an_example_compiles(
     assert shown.out.startswith("mkdir ") == is_shown
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+_OF_COMMANDS = [path for path in PAGES if path.name != "python.md"]
+
+
+@pytest.mark.parametrize("path", _OF_COMMANDS, ids=lambda path: path.name)
 def test_a_page_has_examples(path: Path) -> None:
-    assert sum(example.values[0] == path for example in _EXAMPLES) >= 8
+    assert len(commands(path)) >= (2 if path in _PAGES_OF_COMMANDS.values() else 8)
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path.suffix == ".md"], ids=lambda path: path.name)
@@ -131,19 +146,27 @@ def _options(invocation: str) -> set[str]:
     return set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", invocation))
 
 
-def test_the_man_page_has_exactly_the_options_of_the_parser(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", ["", *_PAGES_OF_COMMANDS])
+def test_a_man_page_has_exactly_the_options_of_the_parser(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit):
-        parse_options(["--help"])
+        main([*command.split(), "--help"])
     helped = re.findall(r"^  (-.*?)(?:  |$)", capsys.readouterr().out, re.MULTILINE)
-    section = MAN.read_text().partition("\n.SH OPTIONS\n")[2].partition("\n.SH ")[0]
-    described = re.findall(r"^\.TP\n\.\w+ (.*)$", section, re.MULTILINE)
+    page = _PAGES_OF_COMMANDS.get(command, MAN)
+    section = page.read_text().partition("\n.SH OPTIONS\n")[2].partition("\n.SH ")[0]
+    described = re.findall(r"^\.T[PQ]\n\.\w+ (.*)$", section, re.MULTILINE)
     assert [_options(plain(text)) for text in described] == [_options(text) for text in helped]
 
 
-@pytest.mark.parametrize("path", [MAN, LANGUAGE], ids=lambda path: path.name)
+def test_surftrace_8_names_the_page_of_each_command() -> None:
+    section = plain(MAN.read_text().partition("\n.SH COMMANDS\n")[2].partition("\n.SH ")[0])
+    assert sorted(re.findall(r"^\.BR surftrace-(\w+) \(8\)$", section, re.MULTILINE)) == sorted(_PAGES_OF_COMMANDS)
+    assert _PAGES_OF_COMMANDS.keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("path", MAN_PAGES, ids=lambda path: path.name)
 def test_a_man_page_has_the_version_of_the_package(path: Path) -> None:
     title = next(line for line in path.read_text().splitlines() if line.startswith(".TH "))
     assert shlex.split(title)[4] == f"surftrace {__version__}"
@@ -155,14 +178,15 @@ def test_the_changelog_begins_with_the_version_of_the_package() -> None:
 
 
 def test_man_pages_are_installed() -> None:
-    """setup.cfg names each page for its section, and nothing else."""
+    """setup.cfg names each page for its section."""
     section = (ROOT / "setup.cfg").read_text().partition("[options.data_files]\n")[2].partition("\n\n")[0]
-    installed = dict(line.split(" = ") for line in section.splitlines())
-    pages = sorted((ROOT / "man").iterdir())
-    assert installed == {f"share/man/man{page.suffix[1:]}": f"man/{page.name}" for page in pages}
+    places = dict(line.split(" = ") for line in section.splitlines())
+    installed = {page: place for place, pattern in places.items() for page in ROOT.glob(pattern)}
+    pages = {page: place for page, place in installed.items() if page.parent.name == "man"}
+    assert pages == {page: f"share/man/man{page.suffix[1:]}" for page in MAN_PAGES}
 
 
-@pytest.mark.parametrize("path", [MAN, LANGUAGE], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MAN_PAGES, ids=lambda path: path.name)
 def test_a_man_page_has_no_warnings(path: Path) -> None:
     checked = subprocess.run(
         ["mandoc", "-T", "lint", "-W", "warning", path],

@@ -4,7 +4,9 @@ import os
 import sys
 from functools import partial
 
-from surftrace.cli.options import Options, UsageError
+from surftrace.api import other_kernel, this_kernel
+from surftrace.cli.arguments import UsageError
+from surftrace.cli.options import Options
 from surftrace.cli.place import parse_place
 from surftrace.cli.sources import Sources
 from surftrace.compiler.assembly import Assembly, AssemblyLine, SourceLine, function_assembly, line_assembly
@@ -13,7 +15,6 @@ from surftrace.errors import SurftraceError
 from surftrace.kernel.code import Code
 from surftrace.kernel.image import Image, NoCodeError, image_of_file
 from surftrace.kernel.machine import Machine, machine_named
-from surftrace.kernel.offline import OfflineKernel
 from surftrace.kernel.target import Target
 from surftrace.kernel.types import TypeInfoError
 from surftrace.lang.source import CompileError, Diagnostic, Source
@@ -21,7 +22,6 @@ from surftrace.lang.syntax import AddressTarget, FunctionTarget, LineTarget
 from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
 from surftrace.tracing.memory import KernelMemoryError, running_image
-from surftrace.tracing.running import RunningKernel
 
 
 def run(options: Options, paint: Paint) -> int:
@@ -70,14 +70,14 @@ def _image(options: Options, machine: Machine) -> tuple[Image, Target | None]:
 
 def _in_file(vmlinux: str, machine: Machine) -> tuple[Image, Target | None]:
     image = image_of_file(vmlinux, machine)
-    return image, Target(machine, OfflineKernel.of_files(vmlinux=image.origin)) if image.has_dwarf else None
+    return image, other_kernel(vmlinux=image.origin, arch=machine.name) if image.has_dwarf else None
 
 
 def _running(machine: Machine) -> tuple[Image, Target | None]:
     """The running kernel's code; where its memory cannot be read, that of its file, if that is found."""
     if machine != machine_named(os.uname().machine):
         raise UsageError(f"this machine does not run a kernel for {machine.name}", "name its vmlinux with -v")
-    target = Target(machine, RunningKernel(None))
+    target = this_kernel()
     try:
         return running_image(target.kernel.symbols()), target
     except KernelMemoryError:
@@ -89,7 +89,7 @@ def _running(machine: Machine) -> tuple[Image, Target | None]:
 
 def _running_with(vmlinux: str, machine: Machine, problem: NoCodeError) -> tuple[Image, Target | None]:
     """The running kernel's code, with the DWARF of a file that has no code of its own, if it is the same kernel's."""
-    target = Target(machine, RunningKernel(None, vmlinux=vmlinux))
+    target = this_kernel(vmlinux=vmlinux)
     try:
         code_of(target.types(), machine)  # which compares the build ids
         image = running_image(target.kernel.symbols())

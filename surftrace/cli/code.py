@@ -4,8 +4,8 @@ import argparse
 import re
 from collections.abc import Iterator, Sequence
 
+from surftrace.cli.arguments import UsageError
 from surftrace.cli.kernels import chosen_target, kernel_parser
-from surftrace.cli.options import UsageError
 from surftrace.cli.place import parse_place
 from surftrace.cli.sources import Sources
 from surftrace.compiler.lines import CodeLine, CodeVariable, Listing, listing, places_of_line, variables_at_place
@@ -19,7 +19,7 @@ from surftrace.output.escape import escape
 
 def run_lines(argv: Sequence[str], paint: Paint) -> int:
     """`surftrace lines FUNCTION`: the lines that a probe can name, with their text where the file is found."""
-    chosen = _lines_parser().parse_args(argv)
+    chosen = lines_parser().parse_args(argv)
     if place := re.match(r"(.*)[:+](?=\d)", chosen.place):
         hint = f"all its lines: surftrace lines {place[1]}; what is in scope there: surftrace vars {chosen.place}"
         raise UsageError(f"'{chosen.place}' is a place in {place[1]}", hint)
@@ -53,7 +53,7 @@ def _places(line: CodeLine | None) -> str:
 
 def run_vars(argv: Sequence[str], paint: Paint) -> int:
     """`surftrace vars PLACE`: the variables in scope there, with their types and where they are."""
-    chosen = _vars_parser().parse_args(argv)
+    chosen = vars_parser().parse_args(argv)
     target = chosen_target(chosen)
     source, places = _named_places(chosen.place, target)
     for place in places:
@@ -84,7 +84,8 @@ def _named_places(text: str, target: Target) -> tuple[Source, list[FunctionTarge
     return source, [FunctionTarget(each.module, each.symbol, each.byte_offset, span, span) for each in found]
 
 
-def _lines_parser() -> argparse.ArgumentParser:
+def lines_parser() -> argparse.ArgumentParser:
+    """The parser of `surftrace lines`."""
     example = "surftrace lines ip_rcv           then: surftrace 'p ip_rcv:5 skb->len'"
     parser = kernel_parser("lines", "Print the lines of a function, or of a file, that have code.", example)
     parser.add_argument("place", metavar="FUNCTION", help="a function, or a source file: ip_input.c, ipv4/ip_input.c")
@@ -92,7 +93,8 @@ def _lines_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _vars_parser() -> argparse.ArgumentParser:
+def vars_parser() -> argparse.ArgumentParser:
+    """The parser of `surftrace vars`."""
     example = "surftrace vars ip_rcv:5          then: surftrace 'p ip_rcv:5 net->ifindex'"
     parser = kernel_parser(
         "vars", "Print the variables in scope at a place, with the fetch arguments of a probe.", example

@@ -47,8 +47,10 @@ def _is_read() -> bool:
 def _status() -> int:
     try:
         from surftrace.cli.main import main as run
+        from surftrace.cli.progress import showing_progress
 
-        return run()
+        with showing_progress(sys.stderr):
+            return run()
     except SystemExit as end:  # argparse, after --help and --version
         return int(end.code or 0)
 

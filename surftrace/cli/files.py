@@ -6,7 +6,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from surftrace.cli.options import UsageError
+from surftrace.cli.arguments import UsageError
 
 
 def write_file(path: str, text: str, mode: int = 0o666) -> None:
@@ -29,6 +29,18 @@ def write_file(path: str, text: str, mode: int = 0o666) -> None:
             with suppress(OSError):
                 Path(temporary).unlink()
             raise
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def check_file(path: str) -> None:
+    """UsageError where `write_file` would not write there; nothing is written."""
+    target = Path(path)
+    try:
+        _check_place(target)
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
+        os.close(descriptor)
+        Path(temporary).unlink()
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from None
 

@@ -1,15 +1,11 @@
 """The kernel that a command is about: its options, and what was chosen with them."""
 
 import argparse
-import os
 
-from surftrace.cli.options import CommandParser
+from surftrace.api import other_kernel, this_kernel
+from surftrace.cli.arguments import CommandParser
 from surftrace.kernel.machine import machine_named
-from surftrace.kernel.offline import OfflineKernel
-from surftrace.kernel.symbols import read_symbols
-from surftrace.kernel.target import Kernel, Target
-from surftrace.tracing.running import RunningKernel
-from surftrace.tracing.tracefs import Tracefs, TracefsError, find_tracefs
+from surftrace.kernel.target import Target
 
 
 def kernel_parser(command: str, description: str, *examples: str, has_symbols: bool = False) -> argparse.ArgumentParser:
@@ -32,22 +28,12 @@ def kernel_parser(command: str, description: str, *examples: str, has_symbols: b
     return parser
 
 
-def chosen_target(chosen: argparse.Namespace, has_tracefs: bool = False) -> Target:
-    """The kernel of the files that were given, or else the one that runs; `has_tracefs` where its lists count."""
-    kernel: Kernel
-    symbols_path = getattr(chosen, "symbols", None)
+def chosen_target(chosen: argparse.Namespace) -> Target:
+    """The kernel of the files that were given, or else the one that runs."""
+    symbols = getattr(chosen, "symbols", None)
     if chosen.btfs or chosen.vmlinux is not None:
-        kernel = OfflineKernel.of_files(
-            *chosen.btfs, vmlinux=chosen.vmlinux, modules=chosen.modules, symbols_path=symbols_path
+        return other_kernel(
+            btf=chosen.btfs, vmlinux=chosen.vmlinux, modules=chosen.modules, symbols=symbols, arch=chosen.arch
         )
-    else:
-        symbols = read_symbols(symbols_path) if symbols_path is not None else None
-        kernel = RunningKernel(_readable_tracefs() if has_tracefs else None, symbols=symbols, modules=chosen.modules)
-    return Target(machine_named(chosen.arch or os.uname().machine), kernel)
-
-
-def _readable_tracefs() -> Tracefs | None:
-    try:
-        return find_tracefs()
-    except TracefsError:
-        return None
+    target = this_kernel(modules=chosen.modules, symbols=symbols)
+    return Target(machine_named(chosen.arch), target.kernel) if chosen.arch is not None else target

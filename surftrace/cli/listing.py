@@ -4,8 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from surftrace.cli.arguments import UsageError
 from surftrace.cli.kernels import chosen_target, kernel_parser
-from surftrace.cli.options import UsageError
 from surftrace.compiler.finding import Query, find
 from surftrace.kernel.catalog import ListedEvent, ListedFunction
 from surftrace.kernel.declarations import declared_field
@@ -24,12 +24,12 @@ _EXAMPLES = (
 
 def run_list(argv: Sequence[str], paint: Paint) -> int:
     """Run the command; the result is the exit status."""
-    chosen = _parser().parse_args(argv)
+    chosen = list_parser().parse_args(argv)
     if chosen.only_events and chosen.takes:
         raise UsageError("--takes is about the parameters of functions: leave out --events")
     has_events = not chosen.only_functions and not chosen.takes
     query = Query(tuple(chosen.patterns), tuple(chosen.takes), not chosen.only_events, has_events)
-    functions, events = find(query, chosen_target(chosen, has_tracefs=True))
+    functions, events = find(query, chosen_target(chosen))
     lines = [*(_function(each, paint) for each in functions), *(_event(each, paint) for each in events)]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
@@ -51,7 +51,8 @@ def _event(event: ListedEvent, paint: Paint) -> str:
     return f"{escape(event.system)}/{paint(Role.NAME, escape(event.name))}({escape(fields)})"
 
 
-def _parser() -> argparse.ArgumentParser:
+def list_parser() -> argparse.ArgumentParser:
+    """The parser of `surftrace list`."""
     parser = kernel_parser("list", _DESCRIPTION, *_EXAMPLES, has_symbols=True)
     add = parser.add_argument
     add(

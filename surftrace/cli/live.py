@@ -7,56 +7,59 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from surftrace.api import Probes, Trace
 from surftrace.cli.options import Options
 from surftrace.cli.report import report_diagnostics, report_notice
 from surftrace.cli.standard import Output
 from surftrace.cli.writers import Writer, make_writer
-from surftrace.compiler.plan import Buffer, Plan, build_plan
-from surftrace.compiler.resolved import Resolved
-from surftrace.kernel.target import Target
+from surftrace.compiler.plan import Plan
 from surftrace.lang.source import Diagnostic
 from surftrace.output.color import Paint
 from surftrace.tracing.events import Event
-from surftrace.tracing.limits import Limit
 from surftrace.tracing.notices import Notice
 from surftrace.tracing.pipe import Interrupted, Interruption, interruption
-from surftrace.tracing.trace import Settings, Trace, running_trace
-from surftrace.tracing.tracefs import Tracefs
 
 LOSS_STATUS = 3
 
 
-def trace(
-    resolved: Resolved, target: Target, tracefs: Tracefs, options: Options, paint: Paint, error_paint: Paint
-) -> int:
+def trace(probes: Probes, options: Options, paint: Paint, error_paint: Paint) -> int:
     """Trace until the time, the count or a signal; the result is the exit status."""
     gc.enable()
-    buffer = Buffer(options.buffer_kb, options.is_overwriting)
-    limit = Limit(options.max_rate, options.is_ended_by_rate)
-    settings = Settings(options.instance, options.time_s, options.count, limit)
     told: deque[Notice] = deque()
 
-    def make_plan(instance: str) -> Plan:
-        return build_plan(resolved, instance, target.machine.byteorder, options.has_stacks, buffer)
-
     def tell(notice: Notice) -> None:
-        report_notice(notice, sys.stderr, error_paint)
         told.append(notice)
+        report_notice(notice, sys.stderr, error_paint)
 
     with interruption() as noted:
-        with running_trace(make_plan, tracefs, target.kernel.features(), noted, tell, settings) as running:
+        with probes.trace(
+            time_s=options.time_s,
+            count=options.count,
+            stacks=options.has_stacks,
+            user_stacks=options.has_user_stacks,
+            buffer_kb=options.buffer_kb,
+            overwrite=options.is_overwriting,
+            max_rate=options.max_rate,
+            end_at_max_rate=options.is_ended_by_rate,
+            instance=options.instance,
+            on_notice=tell,
+            interruption=noted,
+        ) as running:
             _report_refused(running.refused, running.plan, error_paint)
-            written = _Written(make_writer(options, running, str(tracefs.root), paint), Output(noted), told)
-            with suppress(Interrupted):  # nobody reads what we write; the kernel is put in order all the same
+            written = _Written(make_writer(options, probes, running, paint), Output(noted), told)
+            try:
                 written.write_all(running, options.is_raw)
-            running.finish()
+            except Interrupted:  # nobody reads what we write; the kernel is put in order all the same
+                running.give_up(written.output.kept_events)
+            except BrokenPipeError:  # whoever read has read enough
+                noted.end()
         written.end(running)
     return _status(running, noted, options)
 
 
 def _status(trace: Trace, noted: Interruption, options: Options) -> int:
-    has_lost = bool(trace.losses) or trace.watch.pauses > 0
-    if trace.watch.is_ended or (options.is_strict and has_lost):
+    has_lost = bool(trace.losses) or trace.pauses > 0 or trace.is_blind
+    if trace.is_ended_by_rate or (options.is_strict and has_lost):
         return LOSS_STATUS
     if noted.signal is None or options.time_s is not None or options.count is not None:
         return 0
@@ -88,8 +91,9 @@ class _Written:
                 if record is None:
                     self._flush()
                     continue
-                self.output.write(self.writer.format_record(record))
-                self.count += isinstance(record, Event)
+                is_event = isinstance(record, Event)
+                self.output.write(self.writer.format_record(record), is_event)
+                self.count += is_event
         self.is_read = True
 
     def end(self, trace: Trace) -> None:

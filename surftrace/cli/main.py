@@ -4,32 +4,25 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import TextIO
 
-from surftrace.cli.options import SHORT_HELP, Options, UsageError, parse_options
+from surftrace.api import Probes, compile, other_kernel, this_kernel
+from surftrace.cli.arguments import UsageError
+from surftrace.cli.options import SHORT_HELP, Options, parse_options
 from surftrace.cli.report import print_explanation, report_diagnostics, report_error
-from surftrace.compiler.plan import Buffer, Plan, build_plan
-from surftrace.compiler.render import echo_lines, shell_script
-from surftrace.compiler.resolve import resolve
-from surftrace.compiler.resolved import Resolved
 from surftrace.errors import SurftraceError
 from surftrace.kernel.machine import Machine, machine_named
-from surftrace.kernel.offline import OfflineKernel
-from surftrace.kernel.symbols import read_symbols
-from surftrace.kernel.target import Kernel, Target
-from surftrace.lang.script import Script, parse_script
-from surftrace.lang.source import CompileError
-from surftrace.names import did_you_mean, nearest
+from surftrace.kernel.target import Target
 from surftrace.output.color import Paint, colored, plain
 from surftrace.tracing.instance import SHELL_NAME
-from surftrace.tracing.running import RunningKernel
-from surftrace.tracing.tracefs import DEFAULT_ROOT, Tracefs, TracefsError, find_tracefs
 
 Command = Callable[[Sequence[str], Paint], int]
-# What may stand first instead of a probe, and the module with its `run_NAME`.
+# What may stand first instead of a probe, and the module with its `run_NAME` and `NAME_parser`.
 COMMANDS = {
     "clean": "clean",
+    "completion": "completion",
+    "latency": "latency",
+    "count": "counting",
     "lines": "code",
     "list": "listing",
     "show": "showing",
@@ -77,90 +70,74 @@ def _has_color() -> bool:
 
 
 def _run(options: Options, paint: Paint) -> int:
-    definitions = dict(options.definitions)
-    script = parse_script(options.expressions, [(path, _read_script(path)) for path in options.files], definitions)
-    if unused := sorted(definitions.keys() - script.names):
-        if script.errors:  # a ${name} without a definition may be what this one was meant for
-            raise CompileError(list(script.errors))
-        hints = did_you_mean(nearest(unused[0], script.names))
-        raise UsageError(f"nothing asks for ${{{unused[0]}}} in {', '.join(options.files)}", *hints)
-    if not script.sources:
-        raise UsageError(f"no probe in {', '.join(options.files)}")
     if options.is_dry_run or options.is_explained or options.output is not None:
-        return _compile_only(options, script, paint)
+        return _compile_only(options, paint)
     if _machine(options) != machine_named(os.uname().machine):
         raise UsageError(f"this machine cannot run a trace for {options.arch}", "print it with -S, or write it with -o")
-    tracefs = find_tracefs()
-    kernel = RunningKernel(tracefs, options.btfs, vmlinux=options.vmlinux, modules=options.modules)
-    target = Target(_machine(options), kernel)
-    resolved = _resolve(script, options, target, paint)
+    kernel = this_kernel(btf=options.btfs, vmlinux=options.vmlinux, modules=options.modules, must_trace=True)
+    probes = _compile(options, kernel, paint)
+    if options.is_stack_count:
+        from surftrace.cli.stackcount import run_stack_count
+
+        return run_stack_count(probes, options, _paint(options.color, sys.stdout), paint)
     from surftrace.cli.live import trace  # the live part is not loaded for a dry run
 
-    return trace(resolved, target, tracefs, options, _paint(options.color, sys.stdout), paint)
+    return trace(probes, options, _paint(options.color, sys.stdout), paint)
 
 
-def _read_script(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"cannot read {path}: it is not UTF-8 text") from None
-
-
-def _compile_only(options: Options, script: Script, paint: Paint) -> int:
+def _compile_only(options: Options, paint: Paint) -> int:
     has_types = options.btfs or options.vmlinux is not None
     if not has_types and _machine(options) != machine_named(os.uname().machine):
         raise UsageError("the types of this machine's kernel are not those of another", "give its BTF with -b FILE")
-    tracefs = _accessible_tracefs()
-    resolved = _resolve(script, options, Target(_machine(options), _kernel(options, tracefs)), paint)
+    probes = _compile(options, _kernel(options), paint)
     if options.is_explained:
-        print_explanation(resolved, _paint(options.color, sys.stdout))
+        print_explanation(probes.resolved, _paint(options.color, sys.stdout))
         return 0
-    plan = _plan(resolved, options, options.instance or SHELL_NAME)
+    if options.is_stack_count:
+        from surftrace.cli.stackcount import print_commands
+
+        return print_commands(probes, options)
+    plan = probes.plan(
+        options.instance or SHELL_NAME,
+        stacks=options.has_stacks,
+        user_stacks=options.has_user_stacks,
+        buffer_kb=options.buffer_kb,
+        overwrite=options.is_overwriting,
+    )
     if options.output is not None:
-        comments = tuple(probe.source.text[probe.span.start : probe.span.end] for probe in script.probes)
         from surftrace.cli.files import write_file  # few runs write any
 
-        write_file(options.output, shell_script(plan, comments), 0o777)
+        write_file(options.output, probes.shell_script(plan), 0o777)
         return 0
-    root = str(tracefs.root) if tracefs is not None else DEFAULT_ROOT
-    for line in echo_lines(plan, root):
+    for line in probes.commands(plan):
         print(line)
     return 0
 
 
-def _kernel(options: Options, tracefs: Tracefs | None) -> Kernel:
+def _kernel(options: Options) -> Target:
     """The kernel of the files that were given; the running one where its types were not."""
     if options.btfs or options.vmlinux is not None:
-        return OfflineKernel.of_files(
-            *options.btfs,
+        return other_kernel(
+            btf=options.btfs,
             vmlinux=options.vmlinux,
             modules=options.modules,
+            symbols=options.symbols,
             release=options.kernel,
-            symbols_path=options.symbols,
+            arch=options.arch,
         )
-    symbols = read_symbols(options.symbols) if options.symbols is not None else None
-    return RunningKernel(tracefs, symbols=symbols, modules=options.modules)
+    return this_kernel(modules=options.modules, symbols=options.symbols)
 
 
-def _accessible_tracefs() -> Tracefs | None:
-    """tracefs where there is one to look at; a dry run does without."""
-    try:
-        return find_tracefs()
-    except TracefsError:
-        return None
-
-
-def _resolve(script: Script, options: Options, target: Target, paint: Paint) -> Resolved:
-    resolved = resolve(script, target, options.has_guards)
-    report_diagnostics(resolved.warnings, sys.stderr, paint)
-    return resolved
-
-
-def _plan(resolved: Resolved, options: Options, instance: str) -> Plan:
-    buffer = Buffer(options.buffer_kb, options.is_overwriting)
-    return build_plan(resolved, instance, _machine(options).byteorder, options.has_stacks, buffer)
+def _compile(options: Options, kernel: Target, paint: Paint) -> Probes:
+    probes = compile(
+        *options.expressions,
+        files=options.files,
+        definitions=dict(options.definitions),
+        kernel=kernel,
+        guards=options.has_guards,
+    )
+    report_diagnostics(probes.warnings, sys.stderr, paint)
+    return probes
 
 
 def _machine(options: Options) -> Machine:

@@ -1,13 +1,22 @@
 """argv in, `Options` out."""
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from surftrace import __version__
-from surftrace.errors import SurftraceError
+from surftrace.cli.arguments import (
+    CommandParser,
+    UsageError,
+    definition,
+    instance_name,
+    is_end,
+    kilobytes,
+    rate,
+    seconds,
+    whole_number,
+)
 from surftrace.record import record
 from surftrace.tracing.limits import DEFAULT_MAX_RATE
 
@@ -37,6 +46,7 @@ examples:
   surftrace list 'tcp_v4_*'; surftrace list --takes 'struct sk_buff *'     functions and events
   surftrace show ip_output; surftrace show 'struct sk_buff'
   surftrace lines ip_rcv; surftrace vars ip_rcv:5     what p ip_rcv:5 may name (DWARF)
+  source <(surftrace completion bash)     TAB completes functions, events and members
   surftrace clean                    remove what a trace that was killed has left
   surftrace -F ip_output; surftrace -l ip_output.c:432     the places that p ip_output+0x5b may name
 
@@ -51,14 +61,6 @@ The language is described in surftrace-probes(7), the command in surftrace(8).
 """
 
 
-_UNITS = {"K": 1, "M": 1 << 10, "G": 1 << 20}
-_MAX_BUFFER_KB = 1 << 30
-
-
-class UsageError(SurftraceError):
-    """The command line is wrong."""
-
-
 @record
 class Options:
     """What the command line asks for. Times in seconds. `function` or `line`: code to print instead of a trace."""
@@ -67,6 +69,10 @@ class Options:
     files: tuple[str, ...]
     definitions: tuple[tuple[str, str], ...]
     has_stacks: bool
+    has_user_stacks: bool
+    is_stack_count: bool
+    folded: str | None
+    flame: str | None
     has_guards: bool
     is_explained: bool
     is_dry_run: bool
@@ -95,14 +101,6 @@ class Options:
     color: str
 
 
-class CommandParser(argparse.ArgumentParser):
-    """Raises UsageError for what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and where the help is."""
-        raise UsageError(message, f"{self.prog} --help lists what there is")
-
-
 class _Parser(CommandParser):
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         """Write help and version as anything else: argparse's own keeps a full disk to itself."""
@@ -111,8 +109,7 @@ class _Parser(CommandParser):
 
 def parse_options(argv: Sequence[str]) -> Options:
     """The options. Raises UsageError; --help and --version print and raise SystemExit(0)."""
-    parser = _parser()
-    chosen = parser.parse_intermixed_args(argv)
+    chosen = trace_parser().parse_intermixed_args(argv)
     if chosen.function is not None or chosen.line is not None:
         _check_code(chosen)
     elif not chosen.expressions and not chosen.files:
@@ -125,6 +122,7 @@ def parse_options(argv: Sequence[str]) -> Options:
         raise UsageError("--explain prints no commands: leave out -S or -o")
     if chosen.output is not None and (chosen.time_s is not None or chosen.count is not None):
         raise UsageError("the script of -o runs until it is stopped: it takes no -t and no -c")
+    _check_stack_count(chosen)
     _check_format(chosen)
     _check_target(chosen)
     if chosen.definitions and not chosen.files:
@@ -149,6 +147,10 @@ def _check_code(chosen: argparse.Namespace) -> None:
 def _of_traces(chosen: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     """The options that mean nothing where code is printed, each with: was it given?"""
     yield "-s", chosen.has_stacks
+    yield "--user-stack", chosen.has_user_stacks
+    yield "--stack-count", chosen.is_stack_count
+    yield "--folded", chosen.folded is not None
+    yield "--flame", chosen.flame is not None
     yield "-f", bool(chosen.files)
     yield "-D", bool(chosen.definitions)
     yield "--no-guard", not chosen.has_guards
@@ -162,6 +164,21 @@ def _of_traces(chosen: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     yield "--instance", chosen.instance is not None
     yield "-t", chosen.time_s is not None
     yield "-c", chosen.count is not None
+
+
+def _check_stack_count(chosen: argparse.Namespace) -> None:
+    """Refuse what a count of stacks has not; --folded and --flame ask for one."""
+    asked = next((name for name, file in (("--folded", chosen.folded), ("--flame", chosen.flame)) if file), None)
+    if not chosen.is_stack_count and asked is None:
+        return
+    others = (
+        *(("--user-stack", chosen.has_user_stacks), ("-o", chosen.output), ("-c", chosen.count)),
+        *(("--json", chosen.is_json), ("--csv", chosen.is_csv), ("--raw", chosen.is_raw)),
+    )
+    if other := next((name for name, value in others if value), None):
+        option = asked or "--stack-count"
+        raise UsageError(f"{option} counts the kernel's stacks and prints no events: leave out {other}")
+    chosen.is_stack_count = True
 
 
 def _check_format(chosen: argparse.Namespace) -> None:
@@ -187,7 +204,8 @@ def _check_target(chosen: argparse.Namespace) -> None:
         raise UsageError("--kernel needs the types of that kernel", "give its BTF, -b FILE, or its DWARF, -v FILE")
 
 
-def _parser() -> argparse.ArgumentParser:
+def trace_parser() -> argparse.ArgumentParser:
+    """The parser of `surftrace` itself."""
     parser = _Parser(
         prog="surftrace",
         usage="surftrace [OPTION ...] 'PROBE' ...",
@@ -217,13 +235,22 @@ def _add_probes(parser: argparse.ArgumentParser) -> None:
         help="KIND TARGET [[NAME=]VALUE ...] [f:FILTER], KIND p, r, e, P or R",
     )
     add("-s", "--stack", dest="has_stacks", action="store_true", help="the kernel stack under each event")
+    add("--user-stack", dest="has_user_stacks", action="store_true", help="the stack of the task's program, too")
+    add(
+        "--stack-count",
+        dest="is_stack_count",
+        action="store_true",
+        help="count the kernel's stacks in the kernel instead of printing events",
+    )
+    add("--folded", metavar="FILE", help="write these, folded to a line each, for other tools; - for standard output")
+    add("--flame", metavar="FILE", help="write these as a flame graph, an SVG picture")
     add("-f", "--file", dest="files", action="append", default=[], metavar="FILE", help="probes from FILE, one a line")
     add(
         *("-D", "--define"),
         dest="definitions",
         action="append",
         default=[],
-        type=_definition,
+        type=definition,
         metavar="NAME=VALUE",
         help="what ${NAME} is in the script of -f",
     )
@@ -298,13 +325,13 @@ def _add_code(parser: argparse.ArgumentParser) -> None:
 def _add_trace(parser: argparse.ArgumentParser) -> None:
     """How a trace runs and ends."""
     add = parser.add_argument
-    add("--instance", type=_instance, metavar="NAME", help="name of the tracefs instance and probe group")
-    add("-t", "--time", dest="time_s", type=_seconds, metavar="SECONDS", help="stop after SECONDS")
-    add("-c", "--count", type=_count, metavar="N", help="stop after N events")
+    add("--instance", type=instance_name, metavar="NAME", help="name of the tracefs instance and probe group")
+    add("-t", "--time", dest="time_s", type=seconds, metavar="SECONDS", help="stop after SECONDS")
+    add("-c", "--count", type=whole_number, metavar="N", help="stop after N events")
     add(
         "--buffer-size",
         dest="buffer_kb",
-        type=_kilobytes,
+        type=kilobytes,
         metavar="SIZE",
         help="room for events in the kernel, on each CPU: 4M, 512K",
     )
@@ -326,7 +353,7 @@ def _add_trace(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--max-rate",
-        type=_rate,
+        type=rate,
         default=DEFAULT_MAX_RATE,
         metavar="N",
         help=f"pause for a second where more than N events come in one (default {DEFAULT_MAX_RATE}; 0: never)",
@@ -334,63 +361,10 @@ def _add_trace(parser: argparse.ArgumentParser) -> None:
     add(
         "--at-max-rate",
         dest="is_ended_by_rate",
-        type=_is_end,
+        type=is_end,
         default=False,
         metavar="pause|end",
         help="what becomes of the trace at --max-rate: it goes on after the pause (pause), or it ends (end)",
     )
     add("--strict", dest="is_strict", action="store_true", help="exit with status 3 where events were lost")
     add("--color", choices=("auto", "always", "never"), default="auto", help="colour (auto: on a terminal)")
-
-
-def _definition(text: str) -> tuple[str, str]:
-    from surftrace.lang.script import is_definition_name
-
-    name, equals, value = text.partition("=")
-    if not equals or not is_definition_name(name):
-        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE")
-    if not value.isprintable():
-        raise argparse.ArgumentTypeError(f"the value of {name} has a control character in it")
-    return name, value
-
-
-def _instance(text: str) -> str:
-    from surftrace.tracing.instance import NAME_PATTERN
-
-    if not NAME_PATTERN.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no name: letters, digits and _ only, at most 63")
-    return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
-    return value
-
-
-def _kilobytes(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,9})([KMG])", text.upper().removesuffix("B").removesuffix("I"))
-    size_kb = int(match[1]) * _UNITS[match[2]] if match is not None else 0
-    if not 0 < size_kb <= _MAX_BUFFER_KB:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 512K, 8M or 1G")
-    return size_kb
-
-
-def _rate(text: str) -> int:
-    return 0 if text == "0" else _count(text)
-
-
-def _is_end(text: str) -> bool:
-    if text not in ("pause", "end"):
-        raise argparse.ArgumentTypeError(f"'{text}' is neither pause nor end")
-    return text == "end"
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text[:18]) > 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
-    return int(text[:18])

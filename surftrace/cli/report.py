@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from surftrace.compiler.resolved import Resolved
@@ -25,10 +26,16 @@ def report_error(error: SurftraceError, stream: TextIO, paint: Paint) -> None:
 
 
 def report_notice(notice: "Notice", stream: TextIO, paint: Paint) -> None:
-    """Print what has happened to a trace, as a warning."""
+    """Print what has happened to a trace, as a warning. Whoever does not read it keeps nobody waiting for long."""
     lines = [f"surftrace: {paint(Role.WARNING, 'warning')}: {escape(notice.message)}"]
     lines += [f"{paint(Role.HINT, 'hint')}: {escape(hint)}" for hint in notice.hints]
-    print("\n".join(lines), file=stream, flush=True)
+    from surftrace.cli.standard import write_soon  # a dry run has no notices
+
+    text = memoryview("".join(f"{line}\n" for line in lines).encode(stream.encoding, "backslashreplace"))
+    stream.flush()
+    with suppress(OSError):  # the reader has gone
+        while text and (written := write_soon(stream.fileno(), text)):
+            text = text[written:]
 
 
 def report_diagnostics(diagnostics: tuple[Diagnostic, ...], stream: TextIO, paint: Paint) -> None:

@@ -30,8 +30,8 @@ _MAX_NAMES = 40
 
 def run_show(argv: Sequence[str], paint: Paint) -> int:
     """Run the command; the result is the exit status."""
-    chosen = _parser().parse_args(argv)
-    found = show(chosen.thing, chosen_target(chosen, has_tracefs=True), chosen.depth)
+    chosen = show_parser().parse_args(argv)
+    found = show(chosen.thing, chosen_target(chosen), chosen.depth)
     paragraphs = ("".join(f"{line.rstrip()}\n" for line in _lines(each, paint)) for each in found)
     sys.stdout.write("\n".join(paragraphs))
     return 0
@@ -116,7 +116,8 @@ def _event(event: ShownEvent, paint: Paint) -> Iterator[str]:
         yield f"  {paint(Role.NAME, shown)}  {size.ljust(sizes)}  {paint(Role.FAINT, escape(names + more))}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def show_parser() -> argparse.ArgumentParser:
+    """The parser of `surftrace show`."""
     parser = kernel_parser("show", _DESCRIPTION, *_EXAMPLES, has_symbols=True)
     parser.add_argument(
         "thing",

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from surftrace.cli.options import UsageError
+from surftrace.cli.arguments import UsageError
 
 # Where distributions put the sources of a kernel; DWARF has the paths of the machine that built it.
 _FOLDERS = ("/usr/src/linux", "/usr/src/kernels/{release}", "/lib/modules/{release}/source")

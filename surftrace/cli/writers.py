@@ -5,18 +5,16 @@ from collections.abc import Callable
 from datetime import datetime
 
 from surftrace import __version__
+from surftrace.api import Probes, Trace
 from surftrace.cli.options import Options
 from surftrace.compiler.plan import Plan
-from surftrace.compiler.render import echo_lines
 from surftrace.output.color import Paint, Role
-from surftrace.output.text import COLUMNS, make_formatter
+from surftrace.output.text import FormatTime, layout_of, make_formatter
 from surftrace.record import record
-from surftrace.tracing.clock import trace_clock_s
 from surftrace.tracing.events import Record
 from surftrace.tracing.notices import Notice
-from surftrace.tracing.trace import Trace
 
-FormatTime = Callable[[str], str]
+_TIME_WIDTHS = {"boot": 12, "wall": len("2026-01-31T12:34:56.123456"), "delta": 12}
 
 
 @record
@@ -29,17 +27,18 @@ class Writer:
     format_end: Callable[[Trace, int], str]
 
 
-def make_writer(options: Options, trace: Trace, root: str, paint: Paint) -> Writer:
+def make_writer(options: Options, probes: Probes, trace: Trace, paint: Paint) -> Writer:
     """The writer that the options ask for."""
     plan = trace.plan
     if options.is_json:
         return _json(plan)
     if options.is_csv:
         return _csv(plan)
-    head = "".join(f"{line}\n" for line in echo_lines(plan, root))
+    layout = layout_of(plan, _time_format(options.time_format, trace), _TIME_WIDTHS[options.time_format])
+    head = "".join(f"{line}\n" for line in probes.commands(plan))
     if not options.is_raw:
-        head += f"{paint(Role.FAINT, COLUMNS)}\n"
-    format_record = make_formatter(plan.byteorder, paint, _time_format(options.time_format, trace))
+        head += f"{paint(Role.FAINT, layout.head)}\n"
+    format_record = make_formatter(plan.byteorder, paint, layout)
     return Writer(head, lambda record: f"{format_record(record)}\n", _no_notice, _no_end)
 
 
@@ -56,8 +55,9 @@ def _json(plan: Plan) -> Writer:
             "events": count,
             "lost": [{"cpu": cpu, "count": lost} for cpu, lost in trace.losses.events],
             "missed": [{"event": event, "count": missed} for event, missed in trace.losses.hits],
-            "pauses": trace.watch.pauses,
-            "paused_ns": round(trace.watch.paused_s * 1e9),
+            "unread": trace.losses.unread,
+            "pauses": trace.pauses,
+            "paused_ns": round(trace.paused_s * 1e9),
         }
         return f"{to_json(end)}\n"
 
@@ -93,7 +93,7 @@ def _time_format(name: str, trace: Trace) -> FormatTime:
     """From a time as the kernel prints it to one as it was asked for."""
     if name == "wall":
         # The clocks are read once: an adjustment of the wall clock meanwhile would move events against each other.
-        boot_s = time.time() - trace_clock_s(trace.instance)
+        boot_s = time.time() - trace.clock_s()
         return lambda text: datetime.fromtimestamp(boot_s + float(text)).isoformat(timespec="microseconds")
     if name == "delta":
         last: list[float] = []

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from surftrace.compiler.contents import resolve_contents
 from surftrace.compiler.fetch import Fetch
 from surftrace.compiler.filters import Surroundings, resolve_filter
+from surftrace.compiler.lookup import where_events
 from surftrace.compiler.operands import COMMON_OPERANDS, Number, Opaque, Operand, Text
 from surftrace.compiler.places import compared_function
 from surftrace.compiler.resolved import Condition, ResolvedProbe
@@ -41,11 +42,11 @@ def resolve_event(
     place = f"{event.system}/{event.name}"
     names = target.kernel.event_names()
     if names is not None and place not in names:
-        hints = did_you_mean(nearest(place, names))
+        hints = (*did_you_mean(nearest(place, names)), *where_events(event.system, names))
         raise CompileError([Diagnostic(probe.source, event.span, f"this kernel has no event '{place}'", hints)])
     fields = target.kernel.event_fields(event.system, event.name)
     if probe.arguments:
-        scope = _scope(probe, place, target, fields)
+        scope = event_scope(probe, place, target, fields)
         scope.require(Feature.EPROBE, probe.arguments[0].span.to(probe.arguments[-1].span))
         shown, condition = resolve_contents(probe, scope, has_guards, warnings)
         place = f"{event.system}.{event.name}"
@@ -59,7 +60,8 @@ def resolve_event(
     return ResolvedProbe(probe, "", place, (), condition, None)
 
 
-def _scope(probe: Probe, place: str, target: Target, fields: tuple[EventField, ...] | None) -> Scope:
+def event_scope(probe: Probe, place: str, target: Target, fields: tuple[EventField, ...] | None) -> Scope:
+    """What the expressions of a probe on an event may name: its fields, where they are known."""
     kernel = target.kernel
     # Linux kernel/trace/trace_eprobe.c takes the event's own fields: the common ones are in another list.
     known = None if fields is None else {each.name: each for each in fields if not each.name.startswith("common_")}

@@ -8,6 +8,7 @@ from surftrace.compiler import bases
 from surftrace.compiler.casts import address_of, check_no_string, container_of, converted, taken_as
 from surftrace.compiler.chain import Value
 from surftrace.compiler.fetch import MAX_ARRAY
+from surftrace.compiler.lookup import where_members
 from surftrace.compiler.packets import completed, is_packet_data, packet_data, packet_member, placed
 from surftrace.compiler.scope import Scope, listed
 from surftrace.kernel.features import Feature
@@ -101,7 +102,8 @@ def _select(operand: Value, type_: Type, expr: syntax.Member, scope: Scope) -> V
     field = field_of(holder, expr.name)
     if field is None:
         names = member_names(holder)
-        hints = did_you_mean(nearest(expr.name, names)) or (f"its members are {listed(names)}",)
+        near = did_you_mean(nearest(expr.name, names)) or (f"its members are {listed(names)}",)
+        hints = (*near, *where_members(holder, scope))
         raise scope.fail(expr.name_span, f"{spelled(holder)} has no member '{expr.name}'", *hints)
     field = replace(field, type=scope.types.named_numbers(holder, expr.name, field.type))
     if is_pointer != expr.is_arrow:

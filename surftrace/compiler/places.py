@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from surftrace.compiler.lookup import where_functions
 from surftrace.compiler.resolved import ResolvedProbe
 from surftrace.compiler.scope import Types, listed
 from surftrace.kernel.features import Feature, Features
@@ -44,6 +45,8 @@ def find_symbol(source: Source, function: FunctionTarget, symbols: Symbols) -> t
     message = f"this kernel has no function '{function.name}'"
     if named:
         message = f"'{function.name}' is a variable, not a function"
+    else:
+        hints += where_functions(function.name, symbols)
     raise CompileError([Diagnostic(source, function.name_span, message, hints)])
 
 

@@ -1,5 +1,7 @@
 """`Resolved` in, `Plan` out: the writes to tracefs, each with its undo and the way back to the user's text."""
 
+from dataclasses import replace
+
 from surftrace.compiler.fetch import render_fetch
 from surftrace.compiler.resolved import AllOf, AnyOf, Condition, Field, NoneOf, Resolved, ResolvedProbe, Test
 from surftrace.compiler.values import ByteOrder
@@ -10,6 +12,9 @@ from surftrace.record import record
 KPROBE_EVENTS = "kprobe_events"
 UPROBE_EVENTS = "uprobe_events"
 DYNAMIC_EVENTS = "dynamic_events"
+SYNTHETIC_EVENTS = "synthetic_events"
+# The group of all synthetic events, whichever instance they are of: Linux kernel/trace/trace_synth.h, SYNTH_SYSTEM.
+SYNTHETIC = "synthetic"
 
 # Where each kind of probe is defined: the older file where one takes it, which every kernel has.
 _DEFINITION_FILES = {
@@ -19,6 +24,9 @@ _DEFINITION_FILES = {
     Kind.USER_ENTRY: UPROBE_EVENTS,
     Kind.USER_RETURN: UPROBE_EVENTS,
 }
+
+# Record them, and name the files that their addresses are in. Linux Documentation/trace/ftrace.rst, trace_options.
+_USER_STACKS = ("userstacktrace", "sym-userobj")
 
 # Linux kernel/trace/trace.c: trace_parse_run_command takes WRITE_BUFSIZE (4096) with the line's end and terminator;
 # a filter goes into one page.
@@ -95,6 +103,12 @@ class Plan:
     events: tuple[TracedEvent, ...]
     byteorder: ByteOrder
     has_stacks: bool
+    has_user_stacks: bool = False
+
+    @property
+    def records_per_event(self) -> int:
+        """How many records the kernel makes of an event: itself, and the stacks that were asked for."""
+        return 1 + self.has_stacks + self.has_user_stacks
 
     @property
     def instance_path(self) -> str:
@@ -108,14 +122,19 @@ class Plan:
 
 
 def build_plan(
-    resolved: Resolved, instance: str, byteorder: ByteOrder, has_stacks: bool = False, buffer: Buffer = DEFAULT_BUFFER
+    resolved: Resolved,
+    instance: str,
+    byteorder: ByteOrder,
+    has_stacks: bool = False,
+    buffer: Buffer = DEFAULT_BUFFER,
+    has_user_stacks: bool = False,
 ) -> Plan:
     """The plan for a tracefs instance of that name, which is also the group of its probes.
 
     Raises CompileError where a command is longer than the kernel takes.
     """
     folder = f"instances/{instance}"
-    events = tuple(_event(probe, instance) for probe in resolved.probes)
+    events = tuple(traced_event(probe, instance) for probe in resolved.probes)
     # Many probes are switched on together: one by one would take seconds.
     is_enabled_as_group = any(probe.is_one_of_many for probe in resolved.probes)
     steps: list[Step] = []
@@ -127,23 +146,31 @@ def build_plan(
         event_folder = f"{folder}/events/{event.system}/{event.name}"
         own_name = event.name if event.is_ours else ""
         if event.is_ours:
-            steps.append(_definition(probe, event))
+            steps.append(definition(probe, event))
         if probe.condition is not None:
-            steps.append(_filter(probe, probe.condition, event_folder, own_name))
+            steps.append(conditional(probe, probe.condition, Step(f"{event_folder}/filter", "", event=own_name)))
         if not (event.is_ours and is_enabled_as_group):
             steps.append(_enable(event_folder, own_name))
     if is_enabled_as_group:
         steps.append(_enable(f"{folder}/events/{instance}", ""))
     steps.append(Step(f"{folder}/options/stacktrace", str(int(has_stacks))))
+    options = (*(("sym-offset",) if has_stacks else ()), *(_USER_STACKS if has_user_stacks else ()))
+    steps.extend(Step(f"{folder}/options/{option}", "1") for option in options)
     steps.append(Step(f"{folder}/tracing_on", "1"))
-    return Plan(instance, tuple(steps), events, byteorder, has_stacks)
+    return Plan(instance, tuple(steps), events, byteorder, has_stacks, has_user_stacks)
 
 
-def _event(probe: ResolvedProbe, group: str) -> TracedEvent:
+def traced_event(probe: ResolvedProbe, group: str) -> TracedEvent:
+    """The event of a probe: its own one, in that group, or the kernel's that it is put on as it is."""
     if probe.name:
         return TracedEvent(group, probe.name, probe.fields, True, probe.module)
     system, _, name = probe.place.partition("/")
     return TracedEvent(system, name, (), False)
+
+
+def synthetic_name(instance: str) -> str:
+    """The name of an instance's own synthetic event."""
+    return f"{instance}_latency"
 
 
 def _enable(folder: str, event: str) -> Step:
@@ -169,7 +196,8 @@ class _Line:
             raise CompileError([Diagnostic(self.source, span, message)])
 
 
-def _definition(probe: ResolvedProbe, event: TracedEvent) -> Step:
+def definition(probe: ResolvedProbe, event: TracedEvent) -> Step:
+    """The probe's definition under the event's name. CompileError where it is longer than the kernel takes."""
     line = _Line(probe.source)
     line.add(f"{probe.kind.value.lower()}:{event.system}/{event.name} ")
     line.add(probe.place, probe.span)
@@ -183,11 +211,13 @@ def _definition(probe: ResolvedProbe, event: TracedEvent) -> Step:
     return Step(path, line.text, True, undo, marks, event.name, is_optional=probe.is_one_of_many)
 
 
-def _filter(probe: ResolvedProbe, condition: Condition, event_folder: str, event: str) -> Step:
+def conditional(probe: ResolvedProbe, condition: Condition, step: Step) -> Step:
+    """The step with the probe's filter behind its text. CompileError where that is longer than the kernel takes."""
     line = _Line(probe.source)
+    line.add(step.text)
     _add_condition(line, condition)
     line.check_length("filter", probe.filter_span)
-    return Step(f"{event_folder}/filter", line.text, marks=tuple(line.marks), event=event)
+    return replace(step, text=line.text, marks=tuple(line.marks))
 
 
 def render_condition(condition: Condition) -> str:

@@ -82,7 +82,7 @@ show() {{
         case $line in
 {events}
         esac
-        printf '%s\\n' "$line"
+        printf '%s\\n' "$line" || return  # nobody reads any more, where SIGPIPE is ignored
     done < "$1"
 }}
 

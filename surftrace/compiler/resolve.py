@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from surftrace.activity import doing
 from surftrace.btf import BtfError
 from surftrace.compiler.contents import resolve_contents
 from surftrace.compiler.events import repeated_events, resolve_event
@@ -157,13 +158,15 @@ class _Resolver:
         errors: dict[str, CompileError] = {}
         notes: list[Diagnostic] = []
         outer, self.warnings = self.warnings, notes
-        for symbol in symbols:
-            try:
-                probe = self.at(symbol, 0)
-            except CompileError as error:
-                errors[symbol.name] = error
-            else:
-                found.append(replace(probe, name=f"{self.name}_{len(found)}", is_one_of_many=True))
+        with doing(f"compiling {len(symbols)} probes") as step:
+            for number, symbol in enumerate(symbols):
+                step(number, len(symbols))
+                try:
+                    probe = self.at(symbol, 0)
+                except CompileError as error:
+                    errors[symbol.name] = error
+                else:
+                    found.append(replace(probe, name=f"{self.name}_{len(found)}", is_one_of_many=True))
         self.warnings = outer
         self.warnings.extend(dict.fromkeys(notes))
         if not found:

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 import drgn
 
+from surftrace.activity import doing
 from surftrace.dwarf.errors import DwarfError
 from surftrace.dwarf.packed import content_of, view_of
 from surftrace.record import record
@@ -80,7 +81,7 @@ class DebugInfo:
         finders = self._prog.enabled_type_finders()
         self._prog.set_enabled_type_finders([_DWARF])
         try:
-            return _found(lambda: self._prog.type(name))
+            return self._asked(lambda: self._prog.type(name))
         finally:
             self._prog.set_enabled_type_finders(finders)
 
@@ -88,7 +89,7 @@ class DebugInfo:
         """The prototype of a function; None where no file has it."""
         self.load()
         try:
-            found = _found(lambda: self._prog.function(name)) if self._files else None
+            found = self._asked(lambda: self._prog.function(name)) if self._files else None
         except DwarfError as error:
             if _NO_C_TYPE in error.message:
                 return None
@@ -108,12 +109,16 @@ class DebugInfo:
     def variable(self, name: str) -> drgn.Type | None:
         """The type of a variable; None where no file has it."""
         self.load()
-        return _found(lambda: self._prog.variable(name).type_) if self._files else None
+        return self._asked(lambda: self._prog.variable(name).type_) if self._files else None
 
     def enumerator(self, name: str) -> int | None:
         """The value of an enumerator: the first that is found; None where no file has it."""
         self.load()
-        return _found(lambda: int(self._prog.constant(name).value_())) if self._files else None
+        return self._asked(lambda: int(self._prog.constant(name).value_())) if self._files else None
+
+    def _asked(self, look: Callable[[], _T]) -> _T | None:
+        with doing(f"reading the types of {', '.join(file.path for file in self.files)}"):
+            return _found(look)
 
 
 def _found(look: Callable[[], _T]) -> _T | None:

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
+from surftrace.activity import doing
 from surftrace.dwarf.errors import DwarfError
 from surftrace.record import record
 
@@ -94,7 +95,7 @@ def _unpacked(path: str, packing: bytes, _version: tuple[int, ...]) -> Content:
     descriptor = os.memfd_create("surftrace")
     size = 0
     try:
-        with _PACKINGS[packing](path) as stream:
+        with doing(f"unpacking {path}"), _PACKINGS[packing](path) as stream:
             while chunk := stream.read(_CHUNK):
                 size += len(chunk)
                 if size > MAX_BYTES:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+from surftrace.activity import doing
 from surftrace.btf import Btf, BtfError
 from surftrace.btf.format import Kind
 from surftrace.btf.signatures import Signatures
@@ -185,20 +186,23 @@ def _declared_by_btf(
 def _declared_by_dwarf(
     kernel: Kernel, machine: Machine, is_chosen: IsChosen, takes: Sequence[frozenset[str]]
 ) -> Iterator[tuple[str, str, str]]:
+    chosen = [each for each in _in_dwarf(kernel, machine) if is_chosen(*each)]
+    if not chosen:
+        return
     types = kernel.types()
-    for module, name in _in_dwarf(kernel, machine):
-        if not is_chosen(module, name):
-            continue
-        try:
-            prototype = types.function(name)
-        except DwarfError:  # of a few functions that are no C, drgn reads no parameters
-            prototype = None
-        if prototype is None and not takes:
-            yield name, module, f"{name}(?)"
-        if prototype is not None:
-            taken = [set(spellings(parameter.type)) for parameter in prototype.parameters]
-            if all(any(spelled & each for each in taken) for spelled in takes):
-                yield name, module, declared(prototype, name)
+    with doing(f"reading the types of {len(chosen)} functions from DWARF") as step:
+        for number, (module, name) in enumerate(chosen):
+            step(number, len(chosen))
+            try:
+                prototype = types.function(name)
+            except DwarfError:  # of a few functions that are no C, drgn reads no parameters
+                prototype = None
+            if prototype is None and not takes:
+                yield name, module, f"{name}(?)"
+            if prototype is not None:
+                taken = [set(spellings(parameter.type)) for parameter in prototype.parameters]
+                if all(any(spelled & each for each in taken) for spelled in takes):
+                    yield name, module, declared(prototype, name)
 
 
 def _in_dwarf(kernel: Kernel, machine: Machine) -> Iterator[tuple[str, str]]:

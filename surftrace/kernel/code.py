@@ -1,10 +1,11 @@
 """The kernel's code as its DWARF has it: the places of a source line, and the variables at a place."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from surftrace.activity import doing
 from surftrace.dwarf.errors import DwarfError
 from surftrace.dwarf.packed import view_of
 from surftrace.dwarf.units import DwarfFile, Function, LineRow, name_of, split_name, unit_of
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
 
 _WHOLE_PROGRAM = "<artificial>"
+_Asked = ParamSpec("_Asked")
+_T = TypeVar("_T")
 
 
 @record
@@ -54,14 +57,23 @@ class Code:
         self._machine = machine
         self._last: Symbol | None = None
         # What costs a walk over a unit or a table is kept: each value of a probe asks the same.
-        self.addresses = cache(self._addresses)
-        self.function_at = cache(self.file.function_at)
-        self.rows = cache(self._rows)
-        self._unit_rows = cache(self._sorted_rows)
-        self.places_by_line = cache(self._places_by_line)
-        self.variables = cache(self._variables)
-        self.location = cache(self._location)
-        self.units_of = cache(self._units_of)
+        self.addresses = cache(self._told(self._addresses))
+        self.function_at = cache(self._told(self.file.function_at))
+        self.rows = cache(self._told(self._rows))
+        self._unit_rows = cache(self._told(self._sorted_rows))
+        self.places_by_line = cache(self._told(self._places_by_line))
+        self.variables = cache(self._told(self._variables))
+        self.location = cache(self._told(self._location))
+        self.units_of = cache(self._told(self._units_of))
+
+    def _told(self, read: Callable[_Asked, _T]) -> Callable[_Asked, _T]:
+        """The same, which says what it is busy with."""
+
+        def told(*asked: _Asked.args, **named: _Asked.kwargs) -> _T:
+            with doing(f"reading the code of {self.file.path}"):
+                return read(*asked, **named)
+
+        return told
 
     @cached_property
     def _symbols(self) -> SymbolTable:

@@ -20,6 +20,9 @@ class Feature(Enum):
 
     # 7ef224d1d0e3 "tracing: Add 'hist' event trigger command"; only with CONFIG_HIST_TRIGGERS
     HIST_TRIGGER = ("4.7", "histograms in the kernel (hist triggers)")
+    # 4b147936fa50 "tracing: Add support for 'synthetic' events"; with CONFIG_SYNTH_EVENTS, before 5.8
+    # CONFIG_HIST_TRIGGERS
+    SYNTHETIC_EVENT = ("4.17", "synthetic events (the file synthetic_events)")
     # a1303af5d79e "tracing: probeevent: Add $argN for accessing function args", 4.20; with the two below one series.
     # Only with CONFIG_HAVE_FUNCTION_ARG_ACCESS_API: x86 at once, arm64 from 5.2.
     ARGUMENT_N = ("4.20", "function arguments by number ($arg1)")
@@ -39,8 +42,15 @@ class Feature(Enum):
     IMMEDIATE = ("5.4", "constants as arguments (\\1)")
     # "Support perf-style return probe ("SYMBOL%return") in kprobes and uprobes"; "[GIT PULL] tracing: Updates for 5.10"
     RETURN_TARGET = ("5.10", "return probes as FUNCTION%return")
+    # bd82631d7ccd "tracing: Add support for dynamic strings to synthetic events", and with it 63a1e5de3006 "tracing:
+    # Save normal string variables"
+    SYNTHETIC_STRING = ("5.10", "strings in synthetic events")
+    # bcee52789588 "tracing: Fix userstacktrace option for instances": until then it was the main buffer's alone
+    USER_STACK = ("5.10", "stacks of programs in an instance (userstacktrace)")
     # ec6aba3d2be1 "kprobes: Remove kprobe::fault_handler": until then a probe's own fault counted as a missed hit
     EXACT_MISSES = ("5.14", "counts of missed hits without faults")
+    # "tracing: Add linear buckets to histogram logic"; "[GIT PULL] tracing: Changes for 5.15"
+    HIST_BUCKETS = ("5.15", "histograms with buckets of one width (.buckets=N)")
     # 7491e2c44278 "tracing: Add a probe that attaches to trace events"; "[GIT PULL] tracing: Changes for 5.15"
     EPROBE = ("5.15", "arguments of a trace event (eprobes)")
     # f37c3bbc6359 "tracing: Add ustring operation to filtering string pointers"; "[GIT PULL] tracing: Updates for 5.17"
@@ -73,8 +83,10 @@ class Feature(Enum):
 
 
 # Stable releases that got a feature which their series began without: the announcements of "Linux 5.10.104", "Linux
-# 5.15.27", "Linux 5.16.13" (2022-03-08) and "Linux 6.6.59" (2024-11-01) on linux-kernel.
+# 5.15.27", "Linux 5.16.13" (2022-03-08) and "Linux 6.6.59" (2024-11-01) on linux-kernel; "[PATCH 5.4 41/54] tracing:
+# Fix userstacktrace option for instances" (2020-12-10) for what became 5.4.83.
 _STABLE: dict[Feature, tuple[_Version, ...]] = {
+    Feature.USER_STACK: ((5, 4, 83),),
     Feature.USTRING_FILTER: ((5, 10, 104), (5, 15, 27), (5, 16, 13)),
     Feature.RETURN_ARGUMENT: ((6, 6, 59),),
 }
@@ -83,6 +95,8 @@ _STABLE: dict[Feature, tuple[_Version, ...]] = {
 # configuration that its feature depends on. `$arg*` has no line: it came, and goes, with arguments by name.
 _README = {
     Feature.HIST_TRIGGER: r"^ +hist trigger\t",
+    Feature.SYNTHETIC_EVENT: r"\bsynthetic_events\t- Create",
+    Feature.SYNTHETIC_STRING: r"example: echo 'myevent u64 lat; char name\[\]",
     Feature.ARGUMENT_N: r"\$comm, \$arg<N>",
     Feature.ARRAY: r"<type>\\\[<array-size>\\\]",
     Feature.SYMBOL: r"\bstring, symbol,",
@@ -92,6 +106,7 @@ _README = {
     Feature.USER_MEMORY: r"\+\|-\[u\]<offset>",
     Feature.IMMEDIATE: r"\\imm-value",
     Feature.RETURN_TARGET: r"place \(kretprobe\):.*%return",
+    Feature.HIST_BUCKETS: r"^\s+\.buckets=size ",
     Feature.EPROBE: r"^\s+e\[:",
     Feature.CHAR: r"\bchar, string,",
     Feature.FPROBE: r"^\s+f\[:",

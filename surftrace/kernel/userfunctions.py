@@ -68,6 +68,13 @@ def function_at(path: str, name: str, address: int, machine: Machine) -> UserFun
     return UserFunction(path, name, address, file_offset, 0)
 
 
+def function_names(path: str, machine: Machine, places: Places = PLACES) -> set[str]:
+    """The names of the functions in the file at `path`, as its symbols have them. ObjectError where it has none."""
+    elf = _open(path, machine)
+    tables, _ = _found(elf, path, "", machine, places)
+    return {name for table in tables for name in table.function_names()}
+
+
 def _found(elf: Elf, path: str, name: str, machine: Machine, places: Places) -> tuple[list[SymbolTable], list[Symbol]]:
     """The tables that there are, and what they define under a name."""
     tables = list(elf.tables)

@@ -80,6 +80,10 @@ class Diagnostic:
     hints: tuple[str, ...] = ()
     severity: Literal["error", "warning"] = "error"
 
+    def __str__(self) -> str:
+        head = f"{render_location(self)}: {self.severity}: {self.message}"
+        return "\n".join([printable(head), *render_excerpt(self), *(f"hint: {printable(hint)}" for hint in self.hints)])
+
 
 class DiagnosedError(SurftraceError):
     """An error that places in the user's text are to blame for."""
@@ -87,6 +91,9 @@ class DiagnosedError(SurftraceError):
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         super().__init__("\n".join(diagnostic.message for diagnostic in self.diagnostics))
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.diagnostics))
 
 
 class CompileError(DiagnosedError):

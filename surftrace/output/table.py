@@ -21,8 +21,8 @@ def make_csv(plan: Plan, byteorder: ByteOrder) -> tuple[str, Callable[[Record], 
     a column of all events is, has `value.` before it. Control characters are escaped: an event is one line of text.
     """
     fields = [field.name for event in plan.events for field in event.fields if not field.is_hidden]
-    columns = {name: f"value.{name}" if name in (*_COLUMNS, "text", "stack") else name for name in fields}
-    has_stacks = plan.has_stacks
+    columns = {name: f"value.{name}" if name in (*_COLUMNS, "text", "stack", "user_stack") else name for name in fields}
+    stacks = [*(["stack"] if plan.has_stacks else []), *(["user_stack"] if plan.has_user_stacks else [])]
 
     def format_record(record: Record) -> str | None:
         if not isinstance(record, Event):
@@ -41,11 +41,11 @@ def make_csv(plan: Plan, byteorder: ByteOrder) -> tuple[str, Callable[[Record], 
                 ),
                 *(values.get(name, "") for name in columns),
                 "" if record.place else _text(record.text),
-                *([";".join(map(escape, record.stack))] if has_stacks else []),
+                *(";".join(map(escape, record.stack if name == "stack" else record.user_stack)) for name in stacks),
             ]
         )
 
-    return _line([*_COLUMNS, *columns.values(), "text", *(["stack"] if has_stacks else [])]), format_record
+    return _line([*_COLUMNS, *columns.values(), "text", *stacks]), format_record
 
 
 def _cell(value: Value, byteorder: ByteOrder) -> str:

@@ -1,29 +1,53 @@
-"""Records as lines of text: the kernel's columns, the values as a person writes them."""
+"""Records as lines of text: aligned columns, the values as a person writes them."""
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 
+from surftrace.compiler.plan import Plan
 from surftrace.compiler.resolved import Field
 from surftrace.compiler.values import ByteOrder, show_numbers
 from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
 from surftrace.output.numbers import show_field
-from surftrace.tracing.events import Content, Event, Lost, Origin, Record, Stack, Unparsed, Value
+from surftrace.record import record
+from surftrace.tracing.events import Content, Event, Lines, Lost, Origin, Record, Stack, Unparsed, Value
 
-# The line above the events: Linux kernel/trace/trace_output.c, trace_print_context.
-COLUMNS = f"#{'TASK':>15}-{'PID':<7} {'[CPU]':<5} {'FLAGS':<5} {'TIME':>12}: EVENT: (PLACE) NAME=VALUE ..."
+FormatTime = Callable[[str], str]
+# A longer name moves what comes after it in its own line alone.
+_MAX_NAME_WIDTH = 24
 
 
-def make_formatter(
-    byteorder: ByteOrder, paint: Paint, format_time: Callable[[str], str] = str
-) -> Callable[[Record], str]:
-    """The function from a record to its text, without the last line's end. `format_time` is given the kernel's text."""
+@record
+class Layout:
+    """The columns of events. `format_time` makes a time of the kernel's text, of `time_width` characters at most."""
 
-    def format_record(record: Record) -> str:
-        match record:
+    name_width: int = 0
+    time_width: int = 12
+    format_time: FormatTime = str
+
+    @property
+    def head(self) -> str:
+        """The line above the events."""
+        place = f"#{'TIME':>{self.time_width - 1}} {'[CPU]':<5} {'FLAGS':<5} {'TASK':>16}-{'PID':<7}"
+        return f"{place} {'EVENT:':<{self.name_width}} (PLACE) NAME=VALUE ..."
+
+
+def layout_of(plan: Plan, format_time: FormatTime = str, time_width: int = 12) -> Layout:
+    """The columns for the events of a plan: what comes after their names is aligned, if none is very long."""
+    widths = [len(event.name) + 1 for event in plan.events]
+    return Layout(max((width for width in widths if width <= _MAX_NAME_WIDTH), default=0), time_width, format_time)
+
+
+def make_formatter(byteorder: ByteOrder, paint: Paint, layout: Layout) -> Callable[[Record], str]:
+    """The function from a record to its text, without the last line's end."""
+
+    def format_record(each: Record) -> str:
+        match each:
             case Event():
-                return "\n".join([_event(record, byteorder, paint, format_time), *_frames(record.stack, paint)])
-            case Stack(_, frames):
-                return "\n".join(_frames(frames, paint))
+                stacks = (*frame_lines(each.stack, each.lines, paint), *frame_lines(each.user_stack, (), paint))
+                return "\n".join([_event(each, byteorder, paint, layout), *stacks])
+            case Stack(_, frames, _):
+                return "\n".join(frame_lines(frames, (), paint))
             case Lost(cpu, count):
                 return paint(Role.WARNING, f"CPU {cpu}: {count} events lost")
             case Unparsed(text):
@@ -32,14 +56,23 @@ def make_formatter(
     return format_record
 
 
-def _frames(frames: Sequence[str], paint: Paint) -> list[str]:
-    return [f" => {paint(Role.PLACE, escape(frame))}" for frame in frames]
+def frame_lines(frames: Sequence[str], lines: Lines, paint: Paint) -> list[str]:
+    """A line for each frame, with its line of source where there are `lines`; before it those of what is inlined."""
+    shown = []
+    for frame, places in zip(frames, lines or repeat(()), strict=False):
+        for place in places:
+            name = f"{place.function} (inlined)" if place.is_inlined else frame
+            shown.append(f" => {paint(Role.PLACE, escape(name))} {paint(Role.FAINT, escape(f'at {place}'))}")
+        if not places or places[-1].is_inlined:
+            shown.append(f" => {paint(Role.PLACE, escape(frame))}")
+    return shown
 
 
-def _event(event: Event, byteorder: ByteOrder, paint: Paint, format_time: Callable[[str], str]) -> str:
-    head = _origin(event.origin, paint, format_time)
+def _event(event: Event, byteorder: ByteOrder, paint: Paint, layout: Layout) -> str:
+    head = _origin(event.origin, paint, layout)
     if event.name:
-        head += f"{paint(Role.EVENT, escape(event.name))}: "
+        name = escape(event.name)
+        head += f"{paint(Role.EVENT, name)}:{' ' * (layout.name_width - len(name) - 1)} "
     if not event.place:
         return head + escape(event.text.decode(errors="surrogateescape"))
     values = "".join(
@@ -48,11 +81,12 @@ def _event(event: Event, byteorder: ByteOrder, paint: Paint, format_time: Callab
     return f"{head}({paint(Role.PLACE, escape(event.place))}){values}"
 
 
-def _origin(origin: Origin, paint: Paint, format_time: Callable[[str], str]) -> str:
+def _origin(origin: Origin, paint: Paint, layout: Layout) -> str:
     task = escape(origin.task.decode(errors="surrogateescape"))
+    time = f"{layout.format_time(origin.timestamp):>{layout.time_width}}"
     return (
-        f"{task:>16}-{origin.pid:<7} [{origin.cpu:03d}] {paint(Role.FAINT, f'{origin.flags:<5}')} "
-        f"{paint(Role.FAINT, f'{format_time(origin.timestamp):>12}')}: "
+        f"{paint(Role.FAINT, time)} [{origin.cpu:03d}] {paint(Role.FAINT, f'{origin.flags:<5}')} "
+        f"{task:>16}-{origin.pid:<7} "
     )
 
 

@@ -15,7 +15,7 @@ _ORIGIN = rb"(?s:(?P<task>.{16}))-(?P<pid>\d+) +\[(?P<cpu>\d+)\] (?P<flags>\S{4,
 # Linux kernel/trace/trace_output.c, trace_print_lost_events (`tracing_read_pipe`).
 _LOST = rb"CPU:(?P<lost_cpu>\d+) \[LOST (?P<lost>\d+) EVENTS\]\n"
 _RECORD = re.compile(rb"^(?:" + _ORIGIN + rb"|" + _LOST + rb")", re.MULTILINE)
-_STACK = re.compile(rb"<stack trace ?>\n")
+_STACK = re.compile(rb"<(?P<user>user )?stack trace ?>\n")
 
 
 @record
@@ -30,9 +30,22 @@ class _Printed:
 _PLACE = re.compile(rb"\((?P<place>[^()]*)\)")
 
 
-def make_decoder(plan: Plan) -> Callable[[bytes], Iterator[Record]]:
-    """The decoder of a plan's trace: from whole lines of `trace_pipe` to records, in their order."""
-    return partial(_decode, {event.name.encode(): _printed(event) for event in plan.events})
+def has_text(plan: Plan) -> bool:
+    """May an event of the plan hold what looks like a record? Only numbers may not."""
+    return any(not event.is_ours or any(_is_text(field) for field in event.fields) for event in plan.events)
+
+
+def _is_text(field: Field) -> bool:
+    return field.is_string or field.fetch.type.startswith(("string", "ustring", "char"))
+
+
+def make_decoder(plan: Plan, is_each: bool = False) -> Callable[[bytes], Iterator[Record]]:
+    """The decoder of a plan's trace: from whole lines of `trace_pipe` to records, in their order.
+
+    `is_each`: what it is given is one record each time, whatever lines of it look like.
+    """
+    events = {event.name.encode(): _printed(event) for event in plan.events}
+    return partial(_decode_each if is_each else _decode, events)
 
 
 def _printed(event: TracedEvent) -> _Printed:
@@ -48,6 +61,18 @@ def _decode(events: Mapping[bytes, _Printed], text: bytes) -> Iterator[Record]:
         yield _record(events, head, text[head.end() : end].removesuffix(b"\n"))
 
 
+def _decode_each(events: Mapping[bytes, _Printed], text: bytes) -> Iterator[Record]:
+    head = _RECORD.match(text)
+    if head is not None and head["lost"] is not None:
+        yield _record(events, head, b"")
+        text = text[head.end() :]
+        head = _RECORD.match(text)
+    if head is not None and head["lost"] is None:
+        yield _record(events, head, text[head.end() :].removesuffix(b"\n"))
+    elif text:
+        yield Unparsed(text)
+
+
 def _record(events: Mapping[bytes, _Printed], head: re.Match[bytes], body: bytes) -> Record:
     if head["lost"] is not None:
         return Lost(int(head["lost_cpu"]), int(head["lost"]))
@@ -59,8 +84,9 @@ def _record(events: Mapping[bytes, _Printed], head: re.Match[bytes], body: bytes
         head["timestamp"].decode(),
     )
     if stack := _STACK.match(body + b"\n"):
-        lines = body[stack.end() :].decode(errors="replace").splitlines()
-        return Stack(origin, tuple(line.strip().removeprefix("=> ") for line in lines))
+        lines = body[stack.end() :].decode(errors="replace").split("\n")
+        frames = tuple(line.strip().removeprefix("=>").strip() for line in lines if line)
+        return Stack(origin, frames, stack["user"] is not None)
     name, _, text = body.partition(b": ")
     printed = events.get(name)
     if printed is None:  # system calls print no event's name

@@ -3,9 +3,12 @@
 from typing import TypeAlias
 
 from surftrace.compiler.resolved import Field
+from surftrace.dwarf.sourceplace import SourcePlace
 from surftrace.record import record
 
 Content: TypeAlias = int | bytes | None
+# The lines of source of each frame of a stack, innermost first.
+Lines: TypeAlias = tuple[tuple[SourcePlace, ...], ...]
 
 
 @record
@@ -42,7 +45,8 @@ class Event:
 
     `text` is the kernel's own text after the name: of events that are not ours, and of a probe whose strings make it
     impossible to tell which text belongs to which field; `values` is empty then. `stack` are the functions that led
-    there, innermost first, where they were asked for.
+    there, innermost first, where they were asked for, `lines` the lines of source of each, where DWARF tells any.
+    `user_stack` are those of the task's program that led into the kernel.
     """
 
     origin: Origin
@@ -51,14 +55,17 @@ class Event:
     values: tuple[Value, ...]
     text: bytes
     stack: tuple[str, ...] = ()
+    lines: Lines = ()
+    user_stack: tuple[str, ...] = ()
 
 
 @record
 class Stack:
-    """The kernel stack of the CPU's event before, innermost frame first, as the trace has it."""
+    """The kernel's stack, or the task's own, of the CPU's event before, innermost frame first, as the trace has it."""
 
     origin: Origin
     frames: tuple[str, ...]
+    is_user: bool = False
 
 
 @record

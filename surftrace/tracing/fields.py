@@ -14,7 +14,7 @@ from surftrace.record import record
 from surftrace.tracing.events import Content, Value
 
 _FAULT = rb"\(fault\)"
-_NUMBER = rb"(0x[0-9a-f]+|-?\d+)"
+_NUMBER = rb"(0x[0-9a-f]+|0|-?[1-9]\d*)"
 # The kernel's %pS: a symbol, or an address that none covers.
 _SYMBOL = rb"([^\s={},]+(?: \[[^\s\]]*\])?)"
 _CHARACTER = rb"'(.)'"

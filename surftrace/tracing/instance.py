@@ -4,11 +4,19 @@ import errno
 import fcntl
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
-from surftrace.compiler.plan import DYNAMIC_EVENTS, KPROBE_EVENTS, UPROBE_EVENTS
+from surftrace.compiler.plan import (
+    DYNAMIC_EVENTS,
+    KPROBE_EVENTS,
+    SYNTHETIC,
+    SYNTHETIC_EVENTS,
+    UPROBE_EVENTS,
+    synthetic_name,
+)
 from surftrace.record import record
 from surftrace.tracing.tracefs import Tracefs, TracefsError
 
@@ -18,12 +26,18 @@ SHELL_NAME = "surftrace_sh"
 # An instance's name is its probes' group too, and 5.10 takes no other characters in one.
 NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _OURS = re.compile(rf"{DEFAULT_NAME}(_\d+)?")
-# Where the kernel puts probes that name no group, and its own kinds of them.
-_OTHERS_GROUPS = frozenset(("kprobes", "uprobes", "eprobes", "fprobes", "tracepoints", "synthetic"))
+# Where the kernel puts probes that name no group, and its own kinds of them; where `perf probe` does.
+_OTHERS_GROUPS = frozenset(("kprobes", "uprobes", "eprobes", "fprobes", "tracepoints", "synthetic", "probe"))
+# What the kernel says of what is gone already: no such file, or, of one that goes in the moment in which it is opened
+# or written, no such instance. Linux kernel/trace/trace.c, tracing_check_open_get_tr, instance_rmdir; trace_events.c.
+_GONE = (errno.ENOENT, errno.ENODEV)
 _MAX_SESSIONS = 1000
 _Result = TypeVar("_Result")
 # Those that change the text of trace_pipe. Linux kernel/trace/trace.h, TRACE_FLAGS.
-_OFF = ("raw", "hex", "bin", "fields", "verbose", "latency-format", "record-tgid", "userstacktrace")
+_OFF = (
+    *("raw", "hex", "bin", "fields", "verbose", "latency-format", "record-tgid"),
+    *("userstacktrace", "sym-offset", "sym-addr", "sym-userobj"),
+)
 _ON = ("context-info", "irq-info")
 _OPTIONS = {
     **{f"options/{name}": "0" for name in _OFF},
@@ -53,13 +67,25 @@ class Instance:
         _unless_gone(self.tracefs.write, f"{self.path}/tracing_on", "0")
 
 
+@record
+class _Probe:
+    """A probe, or a synthetic event, of an instance: the file that lists it, and what is written there to remove it."""
+
+    path: str
+    instance: str
+    name: str
+    removal: str
+
+
 @contextmanager
 def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Instance]:
     """A fresh instance, removed at the end with whatever probes its group still has.
 
     `name` None: `surftrace`, or `surftrace_2`, ... where others run. TracefsError where the name is taken.
     """
-    _unless_in_use(sweep, tracefs)
+    for error in sweep(tracefs).errors:
+        if error.errno != errno.EBUSY:
+            raise error
     if name is not None:
         _check_group(tracefs, name)
     instance = _claim_any(tracefs) if name is None else _claim(tracefs, name)
@@ -75,24 +101,32 @@ def claimed_instance(tracefs: Tracefs, name: str | None = None) -> Iterator[Inst
         yield instance
 
 
-def sweep(tracefs: Tracefs) -> list[str]:
-    """Remove what dead sessions left under our own names; the result is these names.
+@record
+class Swept:
+    """The names that were removed; why others were not, wholly."""
 
-    TracefsError where something cannot go, which does not keep the rest.
-    """
-    removed = []
-    with ExitStack() as undos:
-        for instance in _left_instances(tracefs):
-            undos.callback(os.close, instance.lock)
-            undos.callback(_remove, instance)
-            removed.append(instance.name)
-    return removed
+    names: tuple[str, ...]
+    errors: tuple[TracefsError, ...]
+
+
+def sweep(tracefs: Tracefs) -> Swept:
+    """Remove what dead sessions left under our own names: what cannot go does not keep the rest."""
+    names, errors = [], []
+    for instance in _left_instances(tracefs):
+        try:
+            _remove_left(instance)
+            names.append(instance.name)
+        except TracefsError as error:
+            errors.append(error)
+        finally:
+            os.close(instance.lock)
+    return Swept(tuple(names), tuple(errors))
 
 
 def _left_instances(tracefs: Tracefs) -> Iterator[Instance]:
     """What dead sessions left, locked; probes that somebody has taken the instance from are given a new one."""
     # A session makes its instance before its probes: probes that are seen first and have none now are a dead one's.
-    groups = {probe.partition("/")[0] for _, probe in _probes_of_groups(tracefs, _OURS.pattern)}
+    groups = {probe.instance for probe in _probes_of(tracefs, _OURS.pattern)}
     names = [name for name in tracefs.folders("instances") if _OURS.fullmatch(name)]
     for name in (*names, *sorted(groups.difference(names))):
         if name not in names:
@@ -102,25 +136,50 @@ def _left_instances(tracefs: Tracefs) -> Iterator[Instance]:
 
 
 def remove_left_instance(tracefs: Tracefs, name: str) -> None:
-    """Remove an instance of any name, and the probes of its group. TracefsError where it is in use, or not ours."""
-    instance = _lock_existing(tracefs, name) if NAME_PATTERN.fullmatch(name) else None
-    if instance is None:
-        if NAME_PATTERN.fullmatch(name) and tracefs.exists(f"instances/{name}"):
-            raise TracefsError(f"the instance {name} is in use: a surftrace traces in it")
+    """Remove an instance of any name, and the probes of its group. TracefsError where it is in use, or not there.
+
+    The lines and the script that a dry run prints lock none: what is in use is known by its open files.
+    """
+    _check_name(name)
+    if not NAME_PATTERN.fullmatch(name) or not (tracefs.exists(f"instances/{name}") or _has_left_group(tracefs, name)):
         raise TracefsError(f"there is no instance {name}")
+    _make(tracefs, f"instances/{name}")
+    instance = _lock_existing(tracefs, name)
+    if instance is None:
+        raise TracefsError(f"the instance {name} is in use: a surftrace traces in it")
     try:
-        if name != SHELL_NAME:
-            _check_ours(instance)
-        _remove(instance)
+        _remove_left(instance)
     finally:
         os.close(instance.lock)
 
 
+def _has_left_group(tracefs: Tracefs, name: str) -> bool:
+    """Are there probes of that group, and nothing else? The kernel's own groups have other events."""
+    probes = {probe.name.partition("/")[2] for probe in _probes_of(tracefs, re.escape(name))}
+    events = tracefs.folders(f"events/{name}") if tracefs.exists(f"events/{name}") else ()
+    return bool(probes) and probes.issuperset(events)
+
+
+def is_others_group(name: str) -> bool:
+    """Do others put their probes in the group of that name, whenever they like?"""
+    return name in _OTHERS_GROUPS
+
+
+def _check_name(name: str) -> None:
+    if is_others_group(name):
+        raise TracefsError(f"the event group {name} is for everybody's probes: no instance of surftrace's is called so")
+
+
 def _check_group(tracefs: Tracefs, name: str) -> None:
     """A group of events that others made, or the kernel itself, is not ours to fill and to empty."""
-    is_known = name in _OTHERS_GROUPS or not tracefs.exists(f"instances/{name}")
-    if is_known and tracefs.exists(f"events/{name}") and not _OURS.fullmatch(name):
+    _check_name(name)
+    if _OURS.fullmatch(name) or tracefs.exists(f"instances/{name}"):
+        return
+    if tracefs.exists(f"events/{name}"):
         raise TracefsError(f"the event group {name} exists and is not surftrace's", "choose another name")
+    if tracefs.exists(f"events/{SYNTHETIC}/{synthetic_name(name)}"):
+        message = f"the synthetic event {synthetic_name(name)} exists and is not surftrace's"
+        raise TracefsError(message, "choose another name")
 
 
 def _set_options(instance: Instance) -> None:
@@ -140,24 +199,32 @@ def _claim_any(tracefs: Tracefs) -> Instance:
 
 
 def _claim(tracefs: Tracefs, name: str) -> Instance | None:
-    """The instance, made and locked; None where another process holds it."""
+    """The instance, made and locked; None where another process holds it. TracefsError where it is not ours."""
+    path = f"instances/{name}"
     while True:
-        is_new = _make(tracefs, f"instances/{name}")
-        instance = _lock_existing(tracefs, name)
+        is_new = _make(tracefs, path)
+        # Whoever holds a lock on what was made just now only looks whether it is left over.
+        instance = _lock_existing(tracefs, name, is_waiting=is_new)
         if instance is None:
-            if tracefs.exists(f"instances/{name}"):
+            if not is_new and tracefs.exists(path):
                 return None
-            continue  # its owner has just removed it
+            continue  # its owner, or whoever looked, has just removed it
         if is_new and not _probes_of_group(instance):
             return instance
         try:
-            _check_ours(instance)
-            _remove(instance)
+            if _OURS.fullmatch(name):
+                _remove_left(instance)
+            elif is_new:  # others have made the group meanwhile
+                _remove_folder(instance)
+                _check_group(tracefs, name)
+            else:
+                hint = f"choose another name, or, if a killed trace left it: surftrace clean {name}"
+                raise TracefsError(f"the instance {name} exists", hint)
         finally:
             os.close(instance.lock)
 
 
-def _lock_existing(tracefs: Tracefs, name: str) -> Instance | None:
+def _lock_existing(tracefs: Tracefs, name: str, is_waiting: bool = False) -> Instance | None:
     """An instance that is there, locked; None where another process holds it, or where it is gone."""
     path = f"instances/{name}"
     try:
@@ -167,10 +234,35 @@ def _lock_existing(tracefs: Tracefs, name: str) -> Instance | None:
             return None
         raise
     # The one that is locked may no longer be the one at this path.
-    if _lock(lock) and tracefs.inode(path) == os.fstat(lock).st_ino:
+    if _lock(lock, is_waiting) and tracefs.inode(path) == os.fstat(lock).st_ino:
         return Instance(tracefs, name, lock)
     os.close(lock)
     return None
+
+
+def _remove_left(instance: Instance) -> None:
+    """Remove an instance that nobody has locked, and the probes of its group; where it is in use, nothing of it.
+
+    The kernel is asked first: it removes no instance that a file is open of. Linux kernel/trace/trace.c,
+    __remove_instance: nor one with variables of hist triggers (trace_events_hist.c, save_hist_vars).
+    """
+    tracefs = instance.tracefs
+    try:
+        _remove_folder(instance)
+    except TracefsError as error:
+        if error.errno != errno.EBUSY or tracefs.is_open(instance.path):
+            raise
+        _unless_gone(_remove_triggers, instance)
+        _remove_folder(instance)
+    # Until its probes are gone a new one stands for them: if this process is killed, they are found again. Where
+    # somebody has made one already, they are that one's.
+    if not _probes_of_group(instance) or not _make(tracefs, instance.path):
+        return
+    if fresh := _lock_existing(tracefs, instance.name, is_waiting=True):
+        try:
+            _remove(fresh)
+        finally:
+            os.close(fresh.lock)
 
 
 def _remove(instance: Instance) -> None:
@@ -183,6 +275,7 @@ def _remove(instance: Instance) -> None:
         undos.callback(_delete_probes, instance)
         undos.callback(_remove_folder, instance)
         undos.callback(_unless_in_use, _delete_probes, instance)
+        undos.callback(_unless_gone, _remove_triggers, instance)
         undos.callback(_unless_gone, tracefs.write, f"{instance.path}/events/enable", "0")
 
 
@@ -196,21 +289,12 @@ def _make(tracefs: Tracefs, path: str) -> bool:
     return True
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, is_waiting: bool) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if is_waiting else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     return True
-
-
-def _check_ours(instance: Instance) -> None:
-    """An instance that nobody locks is a dead session's if it has our name or a group of probes named after it."""
-    if not _OURS.fullmatch(instance.name) and not _probes_of_group(instance):
-        raise TracefsError(
-            f"the instance {instance.name} exists and is not surftrace's",
-            f"choose another name, or remove it: rmdir {instance.tracefs.root / instance.path}",
-        )
 
 
 def _unless_gone(undo: Callable[..., None], *arguments: object) -> None:
@@ -218,7 +302,7 @@ def _unless_gone(undo: Callable[..., None], *arguments: object) -> None:
     try:
         undo(*arguments)
     except TracefsError as error:
-        if error.errno != errno.ENOENT:
+        if error.errno not in _GONE:
             raise
 
 
@@ -239,10 +323,10 @@ def _remove_folder(instance: Instance) -> None:
         _unless_gone(instance.tracefs.remove_folder, instance.path)
 
 
-def _delete_probe(instance: Instance, path: str, probe: str) -> None:
-    by_hand = f"echo -:{probe} >> {instance.tracefs.root / path}"
-    with _told_in_use(f"the probe {probe}", "surftrace clean" if _OURS.fullmatch(instance.name) else by_hand):
-        _unless_gone(instance.tracefs.write, path, f"-:{probe}", True)
+def _delete_probe(instance: Instance, probe: _Probe) -> None:
+    by_hand = f"echo {shlex.quote(probe.removal)} >> {instance.tracefs.root / probe.path}"
+    with _told_in_use(f"the probe {probe.name}", "surftrace clean" if _OURS.fullmatch(instance.name) else by_hand):
+        _unless_gone(instance.tracefs.write, probe.path, probe.removal, True)
 
 
 @contextmanager
@@ -261,26 +345,41 @@ def _delete_probes(instance: Instance) -> None:
     """Delete all probes of the instance's group: one that cannot go does not keep the others."""
     with ExitStack() as undos:
         # The stack of undos runs backwards: the probes go in their order.
-        for path, probe in reversed(_probes_of_group(instance)):
-            undos.callback(_delete_probe, instance, path, probe)
+        for probe in reversed(_probes_of_group(instance)):
+            undos.callback(_delete_probe, instance, probe)
 
 
-def _probes_of_group(instance: Instance) -> list[tuple[str, str]]:
-    """The file that lists each probe of the instance's group, and its `group/event`."""
-    return _probes_of_groups(instance.tracefs, re.escape(instance.name))
+def _remove_triggers(instance: Instance) -> None:
+    """Remove the hist triggers of the instance's own events: the instance does not go before those with variables.
+
+    Linux kernel/trace/trace_events_hist.c, hist_unreg_all, which is called for a file that is truncated: one that
+    another refers to stays until that one is gone.
+    """
+    tracefs, folder = instance.tracefs, f"{instance.path}/events"
+    names = tracefs.folders(f"{folder}/{instance.name}") if tracefs.exists(f"{folder}/{instance.name}") else []
+    events = [f"{SYNTHETIC}/{synthetic_name(instance.name)}", *(f"{instance.name}/{name}" for name in names)]
+    for event in (*events, *events):
+        if tracefs.exists(f"{folder}/{event}/trigger"):
+            os.close(tracefs.open(f"{folder}/{event}/trigger", os.O_WRONLY | os.O_TRUNC))
 
 
-def _probes_of_groups(tracefs: Tracefs, pattern: str) -> list[tuple[str, str]]:
-    """The file that lists each probe of groups whose names match, and its `group/event`.
+def _probes_of_group(instance: Instance) -> list[_Probe]:
+    """All that the instance has defined."""
+    return _probes_of(instance.tracefs, re.escape(instance.name))
+
+
+def _probes_of(tracefs: Tracefs, pattern: str) -> list[_Probe]:
+    """The probes of groups whose names match, and the synthetic events of instances that are called so.
 
     Source: Linux Documentation/trace/kprobetrace.rst, `p[:[GRP/]EVENT] ...`; of all kinds in `dynamic_events`, which
-    kernels before 5.0 have not.
+    kernels before 5.0 have not. Documentation/trace/histogram.rst: `EVENT<tab>FIELDS` a line of `synthetic_events`.
     """
     paths = [DYNAMIC_EVENTS] if tracefs.exists(DYNAMIC_EVENTS) else [KPROBE_EVENTS, UPROBE_EVENTS]
-    probe = re.compile(rf"^[pre]\d*:(?P<probe>(?:{pattern})/\S+)", re.MULTILINE)
+    probe = re.compile(rf"^[pre]\d*:(?P<name>(?P<instance>{pattern})/\S+)", re.MULTILINE)
+    synthetic = re.compile(rf"^(?P<name>{synthetic_name(f'(?P<instance>{pattern})')})\t", re.MULTILINE)
     return [
-        (path, match["probe"])
-        for path in paths
+        _Probe(path, match["instance"], match["name"], f"{removal}{match['name']}")
+        for path, form, removal in (*((path, probe, "-:") for path in paths), (SYNTHETIC_EVENTS, synthetic, "!"))
         if tracefs.exists(path)
-        for match in probe.finditer(tracefs.read(path).decode(errors="replace"))
+        for match in form.finditer(tracefs.read(path).decode(errors="replace"))
     ]

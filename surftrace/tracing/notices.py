@@ -11,7 +11,7 @@ from surftrace.tracing.limits import Limit
 from surftrace.tracing.losses import Losses
 from surftrace.tracing.modules import ModuleWatch
 from surftrace.tracing.rate import PAUSE_S, Excess, RateWatch
-from surftrace.tracing.session import disabled_events
+from surftrace.tracing.session import disabled_events, is_switched_off
 
 
 @record
@@ -36,6 +36,9 @@ class Notices:
                 self.probes.setdefault(event.module, []).append(event.name)
         self.modules = ModuleWatch(self.probes)
         self.disabled: frozenset[str] = frozenset()
+        self.is_off = False
+        # Has the trace not seen, for a while or since, what it is there for?
+        self.is_blind = False
 
     def look_at_modules(self) -> None:
         """When a module that probes are in goes, and when it is there again: the probes stay, and see nothing else."""
@@ -45,14 +48,31 @@ class Notices:
             what = (
                 f"is loaded: {probes} {verb} it" if is_loaded else f"was unloaded: {probes} {verb} nothing more of it"
             )
-            self.tell(Notice(f"the module {name} {what}"))
+            if is_loaded:
+                self.tell(Notice(f"the module {name} {what}"))
+            else:
+                self._tell_blind(f"the module {name} {what}")
 
-    def look_at_events(self, instance: Instance) -> None:
-        """Which events somebody else has disabled."""
+    def look_at_events(self, instance: Instance, is_paused: Callable[[], bool], is_stopped: bool) -> None:
+        """What somebody else has switched off: events, or all of the trace if it is not stopped.
+
+        Not what a pause has switched off, which may come meanwhile.
+        """
+        if is_paused():
+            return
         disabled = frozenset(disabled_events(self.plan, instance))
+        is_off = not is_stopped and is_switched_off(instance)
+        if is_paused():
+            return
         if new := sorted(disabled - self.disabled):
-            self.tell(Notice(f"somebody else has disabled {listed(new)}: the trace sees nothing more of it"))
-        self.disabled = disabled
+            self._tell_blind(f"somebody else has disabled {listed(new)}: the trace sees nothing more of it")
+        if is_off and not self.is_off:
+            self._tell_blind("somebody else has switched the trace off (tracing_on): it sees nothing more")
+        self.disabled, self.is_off = disabled, is_off
+
+    def _tell_blind(self, message: str) -> None:
+        self.is_blind = True
+        self.tell(Notice(message))
 
     def exceeded(self, excess: Excess) -> None:
         """What is too often, and what became of the trace."""
@@ -62,7 +82,7 @@ class Notices:
 
     def ended(self, watch: RateWatch, losses: Losses) -> None:
         """How long the trace was paused, what was not read or had no room in the buffer, and what probes missed."""
-        what = "events and stacks" if self.plan.has_stacks else "events"
+        what = "events and stacks" if self.plan.records_per_event > 1 else "events"
         if watch.pauses and not self.limit.is_end:
             times = "once" if watch.pauses == 1 else f"{watch.pauses} times"
             hint = "a filter lets less in; a higher --max-rate takes more"
@@ -76,9 +96,10 @@ class Notices:
             where = listed(f"{count} on CPU {cpu}" for cpu, count in losses.events)
             hint = "a larger one holds more (--buffer-size 16M), a filter lets less in"
             self.tell(Notice(f"{count} {what} lost, {where}: the buffer was full", (hint,)))
-        self._tell_misses(losses)
+        self.tell_misses(losses)
 
-    def _tell_misses(self, losses: Losses) -> None:
+    def tell_misses(self, losses: Losses) -> None:
+        """Hits that probes missed."""
         missed, hints = "missed", list[str]()
         if not self.features.has(Feature.EXACT_MISSES):
             missed = "may have missed up to"

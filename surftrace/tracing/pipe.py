@@ -14,6 +14,8 @@ from surftrace.tracing.instance import Instance
 from surftrace.tracing.tracefs import TracefsError
 
 _BLOCK = 1 << 16
+# So many records that are read one by one are shown together, if no pause comes before.
+_MANY_RECORDS = 64
 # A reader that the kernel forgot to wake looks by itself this often.
 _LOOK_AGAIN_S = 0.5
 # What is recorded when the end comes is read for so long at most: of this thread's own time, which others do not take
@@ -60,9 +62,9 @@ class Interruption:
         return self.is_ending
 
     def end(self) -> None:
-        """End the trace, from any thread."""
+        """End the trace, from any thread; one that has ended stays so."""
         self.is_ending = True
-        with suppress(BlockingIOError):
+        with suppress(OSError):
             self._writer.send(b"\0")
 
     def note(self, number: int, _frame: FrameType | None) -> None:
@@ -119,17 +121,25 @@ def opened_pipe(instance: Instance) -> Iterator[int]:
 
 
 def read_pipe(
-    pipe: int, noted: Interruption, time_s: float | None, stop: Callable[[], None], look: Callable[[], None]
+    pipe: int,
+    noted: Interruption,
+    time_s: float | None,
+    stop: Callable[[], None],
+    look: Callable[[], None],
+    is_each: bool = False,
 ) -> Iterator[bytes]:
     """Blocks of whole lines as they come, until `time_s` seconds have passed or the trace is to end.
 
-    `stop` ends the recording then, and what was recorded before is still read. `look` is called now and then.
+    `is_each`: a block is one record; else as many as there are. An empty block says that what came is to be shown.
+    `stop` ends the recording when the end comes, and what was recorded before is still read. `look` is called now and
+    then.
     """
     deadline = math.inf if time_s is None else time.monotonic() + time_s
     poller = select.poll()
     poller.register(pipe, select.POLLIN)
     poller.register(noted.socket, select.POLLIN)
     rest = b""
+    unseen = 0
     is_ending, next_look, cpu_deadline = False, -math.inf, math.inf
     while True:
         if time.monotonic() >= next_look:
@@ -139,11 +149,15 @@ def read_pipe(
         if not is_ending and (noted.is_ending or left_s <= 0):
             stop()
             is_ending, deadline, cpu_deadline = True, time.monotonic() + _DRAIN_S, time.thread_time() + _DRAIN_CPU_S
-        block = _read(pipe)
+        block = _read_record(pipe) if is_each else _read(pipe)
         if block:
-            lines, line_end, rest = (rest + block).rpartition(b"\n")
+            lines, line_end, rest = (b"", block, b"") if is_each else (rest + block).rpartition(b"\n")
             if line_end:
                 yield lines + line_end
+                unseen += 1
+        if unseen and (not block or unseen == (_MANY_RECORDS if is_each else 1)):
+            yield b""
+            unseen = 0
         if is_ending:
             noted.is_cut = time.monotonic() >= deadline or time.thread_time() >= cpu_deadline
             if noted.is_cut or not block:
@@ -159,10 +173,20 @@ def is_writable(descriptor: int, patience_s: float) -> bool:
     return bool(poller.poll(patience_s * 1000))
 
 
-def _read(pipe: int) -> bytes:
+def _read_record(pipe: int) -> bytes:
+    """One record, with the line before it that tells of lost ones, if there is one.
+
+    Linux kernel/trace/trace.c, tracing_read_pipe: it prints records until it has as many bytes as are asked for, and
+    gives what is left of these to the next read, which gets nothing else. So no string can pass for a record.
+    """
+    first = _read(pipe, 1)
+    return first + _read(pipe) if first else b""
+
+
+def _read(pipe: int, size: int = _BLOCK) -> bytes:
     """What can be read now, a page at most: the kernel ends it with a record's end."""
     try:
-        return os.read(pipe, _BLOCK)
+        return os.read(pipe, size)
     except BlockingIOError:
         return b""
     except OSError as error:

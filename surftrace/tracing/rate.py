@@ -4,7 +4,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from surftrace.compiler.plan import Plan
 from surftrace.record import record
@@ -32,10 +33,33 @@ class Excess:
 
 
 @record
-class _Sample:
+class Sample:
+    """What was counted until a moment: events of the trace, and hits of each probe."""
+
     time_s: float
     events: int
     hits: dict[str, int]
+
+
+class Window:
+    """Samples of the last second, and the one before."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Sample] = deque()
+
+    def add(self, sample: Sample) -> Sample:
+        """Add a sample; the result is the one that it is to be compared with, a second older, or as old as there is.
+
+        On a busy machine a look may come seconds after the one before.
+        """
+        self._samples.append(sample)
+        while len(self._samples) > 1 and self._samples[1].time_s <= sample.time_s - _WINDOW_S:
+            self._samples.popleft()
+        return self._samples[0]
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._samples.clear()
 
 
 class RateWatch:
@@ -52,17 +76,28 @@ class RateWatch:
         self.paused_s = 0.0
         self.pauses = 0
         self.is_paused = False
-        self._samples: deque[_Sample] = deque()
+        self._window = Window()
+        self._on = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "RateWatch":
+        # Before anything is recorded: a trace of new tasks does not begin with this one.
         if self.limit.events_per_s:
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Look, for as long as the block lasts."""
+        self._on.set()
+        try:
+            yield
+        finally:
+            self.stop()
 
     @property
     def is_ended(self) -> bool:
@@ -72,14 +107,17 @@ class RateWatch:
     def stop(self) -> None:
         """Look no more; a trace that is paused stays so."""
         self._over.set()
+        self._on.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
         # A signal is for the thread that waits for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        self._on.wait()
         try:
-            self._excess()  # from here it counts
+            if not self._over.is_set():
+                self._excess()  # from here it counts
             while not self._over.wait(_LOOK_S):
                 excess = self._excess()
                 if excess is not None:
@@ -92,40 +130,42 @@ class RateWatch:
         start = time.monotonic()
         self.is_paused = True
         self.pauses += 1
-        pause(self.plan, self.instance)
-        self.tell(excess)
-        self._samples.clear()
-        if self.limit.is_end:
-            self._over.set()
-            self.noted.end()
-        elif not self._over.wait(PAUSE_S):
-            resume(self.plan, self.instance)
-            self.is_paused = False
-            self._excess()  # from here it counts again
-        self.paused_s += time.monotonic() - start
+        self._window.clear()
+        try:
+            pause(self.plan, self.instance)
+            self.tell(excess)
+            if self.limit.is_end:
+                self._over.set()
+                self.noted.end()
+            elif not self._over.wait(PAUSE_S):
+                resume(self.plan, self.instance)
+                self.is_paused = False
+                self._excess()  # from here it counts again
+        finally:
+            self.paused_s += time.monotonic() - start
 
     def _excess(self) -> Excess | None:
         """What is too often, if anything is, by what has come within the last second."""
         hits = {count.event: count.hits for count in read_probe_counts(self.instance)}
         records = sum(count.events for count in read_cpu_counts(self.instance))
         # A stack is a record of its own.
-        now = _Sample(time.monotonic(), records // (2 if self.plan.has_stacks else 1), hits)
-        while self._samples and self._samples[0].time_s < now.time_s - _WINDOW_S:
-            self._samples.popleft()
-        self._samples.append(now)
-        return _excess_of(self.plan, self._samples[0], now, self.limit)
+        now = Sample(time.monotonic(), records // self.plan.records_per_event, hits)
+        return excess_of(self.plan, self._window.add(now), now, self.limit)
 
 
-def _excess_of(plan: Plan, first: _Sample, last: _Sample, limit: Limit) -> Excess | None:
+def excess_of(plan: Plan, first: Sample, last: Sample, limit: Limit) -> Excess | None:
     """What came more often than it may between two samples, if anything did."""
     # Those of both: where others change their probes all the time, a sample may have none.
     hits = {name: count - first.hits[name] for name, count in last.hits.items() if name in first.hits}
     events, all_hits = last.events - first.events, sum(hits.values())
-    if events <= limit.events_per_s and all_hits <= limit.events_per_s * HITS_PER_EVENT:
-        return None
     span_s = last.time_s - first.time_s
+    allowed = limit.events_per_s * max(_WINDOW_S, span_s)
+    if events <= allowed and all_hits <= allowed * HITS_PER_EVENT:
+        return None
     probe = max(hits, key=hits.__getitem__, default="")
     uncounted = [event for event in plan.events if not (event.is_ours and event.name in hits)]
     if uncounted and events - all_hits > hits.get(probe, 0):
         return Excess(tuple(event.shown_name for event in uncounted), round((events - all_hits) / span_s))
-    return Excess((probe,), round(hits[probe] / span_s))
+    # The two counts are not read at the same moment: a lone probe's is the greater.
+    count = max(events, hits[probe]) if len(plan.events) == 1 else hits[probe]
+    return Excess((probe,), round(count / span_s))

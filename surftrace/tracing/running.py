@@ -45,7 +45,7 @@ class RunningKernel:
         vmlinux: str | None = None,
         modules: Sequence[str] = (),
     ) -> None:
-        self._tracefs = tracefs
+        self.tracefs = tracefs
         self._btf_paths = btf_paths
         self._vmlinux = vmlinux
         self._given_symbols = symbols
@@ -97,6 +97,13 @@ class RunningKernel:
         folders = [folder for folder in (self._vmlinux, "/") if folder is not None and Path(folder).is_dir()]
         found = (find_module(folder, os.uname().release, module, build_id) for folder in folders)
         return tuple(file for file in found if file is not None)[:1]
+
+    def debug_file(self, module: str = "") -> DebugFile | None:
+        """The file with the DWARF of the kernel, or of a module; None where none is found.
+
+        DwarfError for one that was given and is of another build.
+        """
+        return next(iter(self._find_module_files(module) if module else self._debug_files()), None)
 
     def _given_module(self, module: str) -> str | None:
         """The file that was given for a module. DwarfError for one that is not of the module that is loaded."""
@@ -163,27 +170,27 @@ class RunningKernel:
 
     def _text(self, path: str) -> str | None:
         """A file of tracefs; None where there is none to read."""
-        if self._tracefs is None:
+        if self.tracefs is None:
             return None
         try:
-            return self._tracefs.read(path).decode(errors="replace")
+            return self.tracefs.read(path).decode(errors="replace")
         except TracefsError:
             return None
 
     def event_fields(self, system: str, name: str) -> tuple[EventField, ...] | None:
         """The fields of an event, from its `format` file; None without access to tracefs."""
-        if self._tracefs is None:
+        if self.tracefs is None:
             return None
         try:
-            return parse_format(self._tracefs.read(f"events/{system}/{name}/format").decode(errors="replace"))
+            return parse_format(self.tracefs.read(f"events/{system}/{name}/format").decode(errors="replace"))
         except TracefsError:
             return ()
 
     def _event_names(self) -> tuple[str, ...] | None:
-        if self._tracefs is None:
+        if self.tracefs is None:
             return None
-        lines = self._tracefs.read("available_events").decode(errors="replace").splitlines()
-        return tuple(line.replace(":", "/", 1) for line in lines)
+        lines = self.tracefs.read("available_events").decode(errors="replace").split("\n")
+        return tuple(line.replace(":", "/", 1) for line in lines if line)
 
 
 def _is_set(option: str) -> bool:

@@ -59,9 +59,16 @@ def pause(plan: Plan, instance: Instance) -> None:
 
 
 def resume(plan: Plan, instance: Instance) -> None:
-    """Go on after `pause`: nothing is recorded until all events are enabled."""
+    """Go on after `pause`: nothing is recorded until all events are enabled. One that is gone does not keep the rest.
+
+    TracefsError where the kernel refuses it.
+    """
     for step in plan.enables:
-        instance.tracefs.write(step.path, step.text)
+        try:
+            instance.tracefs.write(step.path, step.text)
+        except TracefsError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
     instance.tracefs.write(f"{instance.path}/tracing_on", "1")
 
 
@@ -77,6 +84,14 @@ def disabled_events(plan: Plan, instance: Instance) -> list[str]:
             name = step.path.removeprefix(f"{instance.path}/events/").removesuffix("/enable")
             disabled.append("some probes" if name == instance.name else step.event or name)
     return disabled
+
+
+def is_switched_off(instance: Instance) -> bool:
+    """Does the instance record nothing, whatever is enabled? Also where it is gone."""
+    try:
+        return instance.tracefs.read(f"{instance.path}/tracing_on").startswith(b"0")
+    except TracefsError:
+        return True
 
 
 def _apply(step: Step, instance: Instance) -> None:
@@ -96,7 +111,7 @@ def _undo(tracefs: Tracefs, undo: Step) -> None:
     try:
         tracefs.write(undo.path, undo.text, undo.is_append)
     except TracefsError as error:
-        if error.errno not in (errno.ENOENT, errno.EINVAL, errno.EBUSY):
+        if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EINVAL, errno.EBUSY):
             raise
 
 

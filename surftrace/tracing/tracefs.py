@@ -4,7 +4,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
 
@@ -76,6 +76,14 @@ class Tracefs:
         """Is there such a file?"""
         return self.inode(path) is not None
 
+    def is_open(self, folder: str) -> bool:
+        """Has a process a file below this folder open? Others' files are seen by root alone. Source: proc(5)."""
+        for process in Path("/proc").glob("[0-9]*/fd"):
+            with suppress(OSError):  # it has ended, or is not to be looked at
+                if any(f"/{folder}/" in _link(entry) for entry in process.iterdir()):
+                    return True
+        return False
+
     def folders(self, path: str) -> list[str]:
         """The names of the folders in a folder."""
         with _explained(self.root / path, "list"):
@@ -99,6 +107,13 @@ class Tracefs:
 
     def _place(self, path: str) -> str:
         return str(self.root / path) if self.folder is None else path
+
+
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:  # closed meanwhile
+        return ""
 
 
 @contextmanager
@@ -153,8 +168,9 @@ def read_blacklist() -> bytes:
 def _mounted_roots(mounts: str) -> list[Path]:
     """Where tracefs is mounted, the usual place first. Source: proc(5), /proc/pid/mounts."""
     roots = []
-    for line in Path(mounts).read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        _, folder, kind, *_ = line.split(" ")
+    # Of all that ends a line somewhere only "\n" is escaped in a path.
+    for line in Path(mounts).read_bytes().decode(errors="surrogateescape").split("\n"):
+        _, folder, kind, *_ = (*line.split(" "), "", "", "")
         path = Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), folder))
         if kind == "tracefs":
             roots.append(path)

@@ -12,7 +12,7 @@ from surftrace.kernel.features import features_of_readme, features_of_release
 from surftrace.kernel.formats import parse_format
 from surftrace.kernel.symbols import Symbols, read_symbols
 from surftrace.output.color import plain
-from surftrace.output.text import make_formatter
+from surftrace.output.text import Layout, make_formatter
 from surftrace.tracing.decode import make_decoder
 from tests.fuzz.checks import check_records
 from tests.fuzz.kernels import EVENT_FORMATS, SYMBOL_TEXT
@@ -153,7 +153,7 @@ _TRACE_PIECES = (
 def test_traces(plan: Plan, text: bytes) -> None:
     with limited_time():
         records = list(make_decoder(plan)(text))
-        format_record = make_formatter(plan.byteorder, plain)
+        format_record = make_formatter(plan.byteorder, plain, Layout())
         for record in records:
             assert format_record(record).replace("\n", "").isprintable()
     check_records(plan, records)

@@ -25,7 +25,7 @@ _STATE = """
 cd /sys/kernel/tracing || exit 1
 read -r size < buffer_size_kb
 case $size in *expanded*) echo 1 >events/sched/sched_switch/enable; echo 0 >events/enable;; esac
-set -- kprobe_events uprobe_events dynamic_events
+set -- kprobe_events uprobe_events dynamic_events synthetic_events
 for folder in ./ instances/*/; do
     [ -d "$folder" ] || continue
     for file in set_event current_tracer trace_options tracing_on buffer_size_kb; do set -- "$@" "$folder$file"; done
@@ -219,8 +219,8 @@ class Line:
 
 
 _LINE = re.compile(
-    r"^ *(?P<task>.+)-(?P<pid>\d+) +\[(?P<cpu>\d{3})\] \S{4,5} +(?P<time>\d+\.\d{6}): "
-    r"(?P<name>\w+): \((?P<place>[^)]*)\)(?P<values>.*)$"
+    r"^ *(?P<time>\d+\.\d{6}) \[(?P<cpu>\d{3})\] \S{4,5} +(?P<task>.+)-(?P<pid>\d+) +"
+    r"(?P<name>\w+): +\((?P<place>[^)]*)\)(?P<values>.*)$"
 )
 
 

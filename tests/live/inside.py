@@ -12,9 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from surftrace import api
 from surftrace.cli import entry
 from surftrace.cli import main as command
+from surftrace.compiler.resolve import resolve
 from surftrace.compiler.resolved import Resolved
+from surftrace.kernel.target import Target
+from surftrace.lang.script import Script
 from surftrace.tracing.tracefs import Tracefs
 
 ROOT = Path("/sys/kernel/tracing")
@@ -41,7 +45,9 @@ _TICK_S = 0.02
 
 def state() -> list[str]:
     """What other users of tracefs see."""
-    names = [*_FILES, *(f"instances/{name}/set_event" for name in Tracefs(ROOT).folders("instances"))]
+    # Some kernels have none of it.
+    synthetic = ["synthetic_events"] if (ROOT / "synthetic_events").exists() else []
+    names = [*_FILES, *synthetic, *(f"instances/{name}/set_event" for name in Tracefs(ROOT).folders("instances"))]
     return [f"{name}: {line}" for name in names for line in (ROOT / name).read_text().splitlines()]
 
 
@@ -66,15 +72,14 @@ def others(probe: str, steps: Sequence[tuple[str, str]] = (("enable", "1"),)) ->
 def resolve_once(argv: Sequence[str]) -> None:
     """Resolve the probes of a command line once: forks need not do so again."""
     found: list[Resolved] = []
-    original = command._resolve
 
-    def keep(*arguments: object) -> Resolved:
-        found.append(original(*arguments))  # type: ignore[arg-type]
+    def keep(script: Script, target: Target, guards: bool) -> Resolved:
+        found.append(resolve(script, target, guards))
         return found[0]
 
-    command._resolve = keep  # type: ignore[assignment]
+    api.__dict__["resolve"] = keep
     assert command.main([*argv, "-S"]) == 0
-    command._resolve = lambda *_: found[0]
+    api.__dict__["resolve"] = lambda *_: found[0]
 
 
 def forked(run: Callable[[], int]) -> int:

@@ -21,15 +21,15 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-from surftrace.cli import entry, live
+from surftrace import api, this_kernel
+from surftrace.cli import entry
 from surftrace.cli import main as command
-from surftrace.cli.options import Options
 from surftrace.compiler.plan import Plan
+from surftrace.compiler.resolve import resolve
 from surftrace.compiler.resolved import Resolved
 from surftrace.kernel.target import Target
 from surftrace.lang.script import Script
-from surftrace.output.color import Paint
-from surftrace.tracing.running import RunningKernel
+from surftrace.tracing.tracefs import find_tracefs
 
 _FOLDER = Path("/run/traces")
 # It is on once it has written this.
@@ -166,8 +166,8 @@ def _become(words: Sequence[str], stdout: int, stderr: int, spoiled: str, is_poo
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 # for the process
         sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115 # as Python's own
         if spoiled:
-            build = live.__dict__["build_plan"]
-            live.__dict__["build_plan"] = lambda *arguments: _spoiled(build(*arguments), spoiled)
+            build = api.__dict__["build_plan"]
+            api.__dict__["build_plan"] = lambda *arguments: _spoiled(build(*arguments), spoiled)
         if is_poor:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
             threading.Thread(target=_hoard, daemon=True).start()
@@ -204,16 +204,24 @@ def _hoard() -> None:
 
 def _resolve_once() -> None:
     """Have the command resolve the same probes only once, in this process for its forks."""
-    resolve = command._resolve
     resolved: dict[tuple[str, ...], Resolved] = {}
 
-    def resolve_new(script: Script, options: Options, target: Target, paint: Paint) -> Resolved:
-        if options.expressions not in resolved:
-            resolved[options.expressions] = resolve(script, options, target, paint)
-        return resolved[options.expressions]
+    def resolve_new(script: Script, target: Target, guards: bool) -> Resolved:
+        texts = tuple(source.text for source in script.sources)
+        if texts not in resolved:
+            resolved[texts] = resolve(script, target, guards)
+        return resolved[texts]
 
-    command._resolve = resolve_new
-    command.__dict__["RunningKernel"] = cache(RunningKernel)
+    api.__dict__["resolve"] = resolve_new
+    known = cache(this_kernel)
+
+    def known_kernel(*, must_trace: bool = False, **given: object) -> Target:
+        target = known(must_trace=must_trace, **given)
+        # Each has its own descriptors.
+        target.kernel.__dict__["tracefs"] = find_tracefs() if must_trace else None
+        return target
+
+    command.__dict__["this_kernel"] = known_kernel
 
 
 def _run_unseen(*words: str) -> None:

@@ -1,6 +1,7 @@
 """A kernel is left as it was found, whenever and however a trace ends; what a kill leaves is removed."""
 
 import re
+import signal
 
 import pytest
 
@@ -29,6 +30,16 @@ def test_killed_at_every_write(guest: Guest) -> None:
     assert sum(what == "killed" for _, what, _ in kills) > 20
 
 
+@pytest.mark.kernels("newest")
+def test_latency_killed_at_every_write(guest: Guest) -> None:
+    options = ["latency", "--over", "1s", "-t", "0.05", "p vfs_read count comm=$comm f:count>0"]
+    found = guest.run(["python3", "-m", "tests.live.killer", *options], timeout_s=600).expect().stdout
+    kills = re.findall(r"^(\d+): (killed|ended) (.*)$", found, re.MULTILINE)
+    assert found.endswith("done\n")
+    assert [kill for kill in kills if kill[2] != "ok"] == []
+    assert sum(what == "killed" for _, what, _ in kills) > 15
+
+
 def test_clean(guest: Guest) -> None:
     before = tracefs_state(guest)
     clean = guest.run(["surftrace", "clean"])
@@ -47,16 +58,49 @@ def test_clean(guest: Guest) -> None:
     assert tracefs_state(guest) == before
 
 
-def test_clean_removes_nothing_of_others(guest: Guest) -> None:
-    guest.run(["mkdir", "/sys/kernel/tracing/instances/theirs"]).expect()
-    result = guest.run(["surftrace", "clean", "theirs"])
-    assert (result.status, result.stderr) == (
+def test_clean_removes_nothing_that_is_in_use(guest: Guest) -> None:
+    """A script of -o locks nothing: it is known by its `trace_pipe`. It keeps nothing else that was named."""
+    before = tracefs_state(guest)
+    guest.run(["surftrace", "-o", "/tmp/mine.sh", "--instance", "mine", *_PROBES[:3]], preloaded=True).expect()
+    script = guest.start(["/tmp/mine.sh"])
+    script.wait_for("vfs_open")
+    with running(guest, "--instance", "dead", "e sched/sched_process_fork") as dead:
+        dead.kill()
+    traced = tracefs_state(guest)
+    clean = guest.run(["surftrace", "clean", "nobody", "mine", "dead"])
+    assert (clean.status, clean.stdout, clean.stderr) == (
         1,
-        "surftrace: error: the instance theirs exists and is not surftrace's\n"
-        "hint: choose another name, or remove it: rmdir /sys/kernel/tracing/instances/theirs\n",
+        "removed dead\n",
+        "surftrace: error: there is no instance nobody\n"
+        "surftrace: error: somebody else uses a file of the instance mine: it is left in the kernel\n"
+        "hint: once nobody does: surftrace clean mine\n",
     )
-    assert guest.run(["surftrace", "clean", "nobody"]).stderr == "surftrace: error: there is no instance nobody\n"
-    guest.run(["rmdir", "/sys/kernel/tracing/instances/theirs"]).expect()
+    left = tracefs_state(guest)
+    assert "instances/dead/" in traced
+    assert left == "".join(line for line in traced.splitlines(keepends=True) if "instances/dead/" not in line)
+    script.signal(signal.SIGTERM)
+    assert script.wait().status == 128 + signal.SIGTERM
+    assert tracefs_state(guest) == before
+
+
+_READER = "sleep 1000 < /sys/kernel/tracing/instances/surftrace_sh/events/enable > /dev/null & echo $!"
+
+
+@pytest.mark.kernels("newest")
+def test_clean_keeps_the_triggers_of_what_is_in_use(guest: Guest) -> None:
+    """Triggers with variables keep an instance as an open file does."""
+    before = tracefs_state(guest)
+    guest.run(["sh", "-c", "surftrace latency -S 'p vfs_open' | sh"]).expect()
+    made = tracefs_state(guest)
+    assert "surftrace_sh_latency" in made
+    reader = guest.run(["sh", "-c", _READER]).expect().stdout.strip()
+    clean = guest.run(["surftrace", "clean", "surftrace_sh"])
+    assert (clean.status, clean.stdout) == (1, "")
+    assert "somebody else uses a file of the instance surftrace_sh" in clean.stderr
+    assert tracefs_state(guest) == made
+    guest.run(["sh", "-c", f"kill {reader}; while kill -0 {reader} 2> /dev/null; do :; done"]).expect()
+    assert guest.run(["surftrace", "clean", "surftrace_sh"]).expect().stdout == "removed surftrace_sh\n"
+    assert tracefs_state(guest) == before
 
 
 def test_clean_removes_what_a_shell_made(guest: Guest) -> None:

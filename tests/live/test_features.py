@@ -42,6 +42,13 @@ _CONDITIONS: dict[Feature, tuple[str, str, str]] = {
     Feature.FUNCTION_FILTER: ("events/workqueue/workqueue_execute_start/filter", "function.function == schedule", "0"),
     Feature.CPUS_FILTER: ("events/sched/sched_migrate_task/filter", "dest_cpu & CPUS{0}", "0"),
     Feature.HIST_TRIGGER: ("events/sched/sched_process_exit/trigger", "hist:keys=pid", "!hist:keys=pid"),
+    Feature.HIST_BUCKETS: (
+        "events/sched/sched_process_exit/trigger",
+        "hist:keys=pid.buckets=4",
+        "!hist:keys=pid.buckets=4",
+    ),
+    Feature.SYNTHETIC_EVENT: ("synthetic_events", "feature_trial u64 a; u64 b", "!feature_trial"),
+    Feature.SYNTHETIC_STRING: ("synthetic_events", "feature_trial u64 a; char b[]", "!feature_trial"),
 }
 # Every read faults: nothing is where it reads. `kprobe_profile` says what the probe saw and what it missed.
 _MISSES = """
@@ -51,6 +58,19 @@ cat kprobe_events > /dev/null
 awk '$1 == "misses" && $2 > 0 && $3 == 0 {print "EXACT_MISSES"}' kprobe_profile
 echo 0 > events/feature_trial/misses/enable
 echo '-:feature_trial/misses' >> kprobe_events
+"""
+# Only with it has an instance a task's own stack behind an event.
+_USER_STACKS = """
+mkdir instances/feature_trial
+(
+    cd instances/feature_trial || exit
+    echo 1 > options/userstacktrace
+    echo 1 > events/sched/sched_process_fork/enable
+    busybox true
+    echo 0 > events/sched/sched_process_fork/enable
+    grep -q 'user stack trace' trace && echo USER_STACK
+)
+rmdir instances/feature_trial
 """
 
 
@@ -64,14 +84,15 @@ def _trial() -> str:
     for feature, (file, text, undo) in _CONDITIONS.items():
         # A filter that is refused leaves its text and the reason in the file: `0` takes these away too.
         lines.append(f"if echo '{text}' > {file}; then echo {feature.name}; fi; echo '{undo}' > {file}")
-    return "\n".join([*lines, _MISSES, "test -e error_log && echo ERROR_LOG; true"])
+    return "\n".join([*lines, _MISSES, _USER_STACKS, "test -e error_log && echo ERROR_LOG; true"])
 
 
 def test_features_are_what_the_kernel_takes(guest: Guest) -> None:
     before = tracefs_state(guest)
     kernel, told, _ = json.loads(guest.run(["python3", "-c", _ASK]).expect().stdout)
     taken = guest.run(["bash", "-c", _trial()]).expect().stdout.split()
-    assert {*_DEFINITIONS, *_CONDITIONS, Feature.ERROR_LOG, Feature.EXACT_MISSES} == set(Feature)
+    others = {Feature.ERROR_LOG, Feature.EXACT_MISSES, Feature.USER_STACK}
+    assert {*_DEFINITIONS, *_CONDITIONS, *others} == set(Feature)
     assert sorted(told) == sorted(taken)
     assert kernel == "this kernel"
     assert tracefs_state(guest) == before
@@ -84,7 +105,8 @@ def test_features_are_those_of_the_release(guest: Guest) -> None:
     )
     # Debian's 5.10 cloud kernel is built without CONFIG_HIST_TRIGGERS.
     has_histograms = guest.run(["test", "-e", "/sys/kernel/tracing/events/sched/sched_switch/hist"]).status == 0
-    without = set() if has_histograms else {Feature.HIST_TRIGGER}
+    needing = {Feature.HIST_TRIGGER, Feature.SYNTHETIC_EVENT, Feature.SYNTHETIC_STRING}
+    without = set() if has_histograms else needing
     assert {Feature[name] for name in told} == features_of_release(release).present - without
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kernel import images
 from tests.kernel.guest import Guest
-from tests.live.helpers import event_lines, running, tracefs_state, traffic
+from tests.live.helpers import LAST_ECHO, event_lines, running, tracefs_state, traffic
 from tests.oracle import dbg
 
 pytestmark = pytest.mark.kernels("6.1")
@@ -29,6 +29,21 @@ def _nothing_left(guest: Guest) -> Iterator[None]:
     before = tracefs_state(guest)
     yield
     assert tracefs_state(guest) == before
+
+
+def test_lines_of_a_stack(guest: Guest, vmlinux: Path) -> None:
+    """Found without -v: each function of the kernel's own in a stack has a line of a file that it can be in."""
+    guest.run(["sh", "-c", f"mkdir -p /usr/lib/debug/boot && ln -sf {vmlinux} {_PLACE}"]).expect()
+    with running(guest, "-s", "-c", "1", "p ip_output f:skb->len==128") as surftrace, traffic(guest) as sender:
+        sender.udp("127.0.0.1", 9, b"x" * 100)
+        frames = surftrace.wait().stdout.partition(LAST_ECHO)[2].splitlines()[1:]
+    guest.run(["sh", "-c", f"rm {_PLACE}"]).expect()
+    files = dict(frame.removeprefix(" => ").split(" at ") for frame in frames)
+    assert [place for frame, place in files.items() if frame.startswith("ip_output+0x")] == ["net/ipv4/ip_output.c:422"]
+    assert [place.rpartition(":")[0] for frame, place in files.items() if frame.startswith("udp_sendmsg+0x")] == [
+        "net/ipv4/udp.c"
+    ]
+    assert "dst_output (inlined)" in files
 
 
 def test_variables_at_a_line(guest: Guest, vmlinux: Path) -> None:

@@ -9,22 +9,23 @@ import pytest
 
 from tests.kernel.guest import Guest
 from tests.kernel.wire import Kind
-from tests.live.helpers import event_lines, running, tracefs_state
+from tests.live.helpers import LAST_ECHO, event_lines, running, tracefs_state
 
 pytestmark = pytest.mark.kernels("5.10", "newest")
 
 _PROBE = "p __x64_sys_getpriority"
-# As fast as it can, for so many seconds, or 20 times after each pause of so many; then how often a second.
+# As fast as it can, for so many seconds, or 50 times after each pause of so many; then how often a second.
 _CALL = """
 import os, sys, time
 start, calls, for_s, pause_s = time.monotonic(), 0, float(sys.argv[1]), float(sys.argv[2])
 while time.monotonic() - start < for_s:
     os.getpriority(0, 0)
     calls += 1
-    if pause_s and calls % 20 == 0:
+    if pause_s and calls % 50 == 0:
         time.sleep(pause_s)
 print(int(calls / (time.monotonic() - start)))
 """
+_KPROBES = "/sys/kernel/tracing/kprobe_events"
 _ENABLE = "/sys/kernel/tracing/instances/surftrace/events/surftrace/f0/enable"
 
 
@@ -98,19 +99,58 @@ def test_an_event_of_the_kernel(guest: Guest) -> None:
     assert re.search(r"warning: syscalls/sys_enter_getpriority happens \d+ times a second: paused", result.stderr)
 
 
-def test_nobody_reads(guest: Guest) -> None:
-    """What protects the machine does not wait for a reader that has stopped reading."""
-    guest.run(["sh", "-c", "mkfifo /tmp/unread"]).expect()
+_FILL = "timeout 5 busybox dd if=/dev/zero of=/tmp/unread bs=4096 count=16 2>/dev/null; "
+
+
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_nobody_reads(guest: Guest, stream: str) -> None:
+    """What protects the machine does not wait for a reader that has stopped reading, nor does the end."""
+    guest.run(["sh", "-c", "rm -f /tmp/unread; mkfifo /tmp/unread"]).expect()
     reader = guest.start(["sh", "-c", "exec 3< /tmp/unread; sleep 60"])
-    trace = guest.start(["sh", "-c", f"exec surftrace --max-rate 500 '{_PROBE}' > /tmp/unread"])
+    fill = _FILL if stream == "2" else ""
+    trace = guest.start(["sh", "-c", f"{fill}exec surftrace --max-rate 500 '{_PROBE}' {stream}> /tmp/unread"])
     guest.run(["sh", "-c", f"until grep -q 1 {_ENABLE}; do sleep 0.1; done"]).expect()
     rate = _call(guest, 3)
     assert rate > 500
     trace.signal(signal.SIGINT)
-    result = trace.wait()
+    result = trace.wait(20)
     reader.kill()
-    guest.run(["rm", "/tmp/unread"]).expect()
-    assert "warning: f0 happens " in result.stderr
+    assert result.status == 130
+    assert stream == "2" or "warning: f0 happens " in result.stderr
+
+
+@pytest.mark.kernels("newest")
+def test_who_read_the_warnings_has_gone(guest: Guest) -> None:
+    """The trace goes on after a pause, whoever hears of it."""
+    gone = "rm -f /tmp/gone; mkfifo /tmp/gone; true < /tmp/gone & "
+    trace = guest.start(["sh", "-c", f"{gone}exec surftrace --max-rate 500 '{_PROBE}' 2> /tmp/gone"])
+    trace.wait_for(LAST_ECHO)
+    looking = guest.start(
+        ["sh", "-c", 2 * f"until grep -q 0 {_ENABLE}; do :; done; until grep -q 1 {_ENABLE}; do :; done; "]
+    )
+    _call(guest, 4, 0.01)
+    assert looking.wait().status == 0
+    trace.signal(signal.SIGINT)
+    assert trace.wait().status == 130
+
+
+@pytest.mark.kernels("newest")
+def test_a_probe_that_goes_in_a_pause(guest: Guest) -> None:
+    """It does not keep the rest from going on."""
+    other = _ENABLE.replace("/f0/", "/f1/")
+    with running(guest, "--max-rate", "500", _PROBE, "p vfs_fsync") as trace:
+        deleting = guest.start(
+            ["sh", "-c", f"until grep -q 0 {_ENABLE}; do :; done; until echo -:surftrace/f0 >> {_KPROBES}; do :; done"]
+        )
+        _call(guest, 2)
+        assert deleting.wait().status == 0
+        guest.run(["sh", "-c", f"until grep -q 1 {other}; do :; done"]).expect()
+        guest.run(["python3", "-c", "import os; os.fsync(os.open('/tmp/synced', os.O_CREAT | os.O_WRONLY))"]).expect()
+        trace.wait_for(" f1: ")
+        trace.signal(signal.SIGINT)
+        result = trace.wait()
+    assert "somebody else has disabled f0" in result.stderr
+    assert re.search(r"paused \w+(?: times)?, for (?!0\.0)[0-9.]+ s", result.stderr)
 
 
 @pytest.mark.kernels("newest")

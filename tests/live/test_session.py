@@ -60,6 +60,8 @@ def test_ctrl_c_on_a_terminal(guest: Guest) -> None:
         result = surftrace.wait()
     assert result.status == 130
     assert "Traceback" not in result.stdout
+    # The thread that watches the rate begins before the trace does.
+    assert '="surftrace"' not in result.stdout
 
 
 @on_one_kernel
@@ -144,16 +146,28 @@ def test_instance_by_name(guest: Guest) -> None:
         assert "the instance mine is in use" in refused.stderr
         first.signal(signal.SIGKILL)
         first.wait()
+    refused = _surftrace(guest, "--instance", "mine", "-t", "1", TASKS)
+    assert (refused.status, refused.stderr) == (
+        1,
+        "surftrace: error: the instance mine exists\n"
+        "hint: choose another name, or, if a killed trace left it: surftrace clean mine\n",
+    )
+    assert _surftrace(guest, "clean", "mine").expect().stdout == "removed mine\n"
     _surftrace(guest, "--instance", "mine", "-t", "1", TASKS).expect()
 
 
 @on_one_kernel
 def test_instance_of_somebody_else(guest: Guest) -> None:
-    _sh(guest, "mkdir /sys/kernel/tracing/instances/theirs").expect()
+    """With a group of its name, as surftrace has one."""
+    make = "mkdir instances/theirs; echo p:theirs/forks wake_up_new_task >> kprobe_events"
+    enable = "echo 1 > instances/theirs/events/theirs/forks/enable"
+    _sh(guest, f"set -e; cd /sys/kernel/tracing; {make}; {enable}").expect()
+    before = tracefs_state(guest)
     refused = _surftrace(guest, "--instance", "theirs", "-t", "1", TASKS)
     assert refused.status == 1
-    assert "the instance theirs exists and is not surftrace's" in refused.stderr
-    _sh(guest, "rmdir /sys/kernel/tracing/instances/theirs").expect()
+    assert "surftrace: error: the instance theirs exists\n" in refused.stderr
+    assert tracefs_state(guest) == before
+    _sh(guest, "cd /sys/kernel/tracing; rmdir instances/theirs; echo -:theirs/forks >> kprobe_events").expect()
 
 
 def test_refusal_is_shown_under_the_users_text(guest: Guest) -> None:

@@ -1,5 +1,6 @@
 """The headline case and its nearest kin, on every kernel, against real processes and real traffic."""
 
+import re
 import signal
 from collections.abc import Iterator
 
@@ -48,8 +49,8 @@ def test_stack(guest: Guest) -> None:
     assert result.status == 0
     event, *frames = result.stdout.partition(LAST_ECHO)[2].splitlines()
     assert event.endswith(" len=128")
-    assert frames[0] == " => ip_output"
-    assert " => udp_sendmsg" in frames
+    assert re.fullmatch(r" => ip_output\+0x[15]/0x[0-9a-f]+", frames[0])
+    assert [frame for frame in frames if frame.startswith(" => udp_sendmsg+0x")]
     assert all(frame.startswith(" => ") for frame in frames)
 
 
@@ -60,7 +61,7 @@ def test_each_event_has_its_own_stack(guest: Guest) -> None:
     place = ""
     for line in result.stdout.partition(LAST_ECHO)[2].splitlines():
         if line.startswith(" => "):
-            assert place == "" or line == f" => {place}"
+            assert place == "" or line.startswith(f" => {place}+")
             place = ""
         else:
             assert place == "", "an event without its stack"

@@ -542,6 +542,10 @@ def test_hostile_strings_and_names(guest: Guest) -> None:
         b'say "hi" b16_dest=1': r'"say \"hi\" b16_dest=1"',
         b"two\nlines\x1b[31m": r'"two\nlines\x1b[31m"',
         b"back\\slash \xff\xc3\xbc": r'"back\\slash \xffü"',
+        # What is in a string is in it, even a whole line of the trace.
+        b'a"\n            cron-1       [000] .....    99.000000: f0: (x+0x0/0x1) b16_dest=9 body="b': (
+            r'"a\"\n            cron-1       [000] .....    99.000000: f0: (x+0x0/0x1) b16_dest=9 body=\"b"'
+        ),
     }
     with running(guest, probe) as surftrace, traffic(guest) as sender:
         sender.ask("name b'a [0] \"b-1'")

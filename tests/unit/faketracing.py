@@ -30,6 +30,11 @@ class FakeTracefs(Tracefs):
         with (self.root / "deleted").open("a") as stream:
             stream.write(f"{text}\n")
 
+    def is_open(self, folder: str) -> bool:
+        """Has this process a file below this folder open? Other tests have folders of the same names."""
+        links = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
+        return any(self.root / folder in link.parents for link in links)
+
     def make_folder(self, path: str) -> None:
         """Make an instance and what the kernel puts there."""
         Tracefs.make_folder(self, path)
@@ -38,7 +43,17 @@ class FakeTracefs(Tracefs):
             (self.root / path / file).touch()
 
     def remove_folder(self, path: str) -> None:
-        """Remove an instance with what the kernel put there, and nothing else."""
+        """Remove an instance with what the kernel put there, and nothing else.
+
+        It does not go while a file of it is open, or while it has a trigger, as with the kernel's that have variables.
+        """
+        triggers = [*(self.root / path).glob("events/*/*/trigger")]
+        if self.is_open(path) or any(trigger.read_text() for trigger in triggers):
+            raise TracefsError("busy", path=path, errno=errno.EBUSY)
+        for trigger in triggers:
+            trigger.unlink()
+            trigger.parent.rmdir()
+            trigger.parent.parent.rmdir()
         for file in _INSTANCE_FILES:
             (self.root / path / file).unlink(missing_ok=True)
         for folder in ("events", "options"):

@@ -9,7 +9,7 @@ from surftrace.compiler.plan import Plan
 from surftrace.tracing.counts import ProbeCount, read_probe_counts
 from surftrace.tracing.instance import Instance
 from surftrace.tracing.limits import Limit
-from surftrace.tracing.rate import _excess_of, _Sample
+from surftrace.tracing.rate import Sample, Window, excess_of
 from surftrace.tracing.tracefs import Tracefs
 
 
@@ -53,6 +53,24 @@ def test_others_change_their_probes(tmp_path: Path, groups: list[str], hits: int
     assert counts == ((ProbeCount("f0", hits, 0),) if hits is not None else ())
 
 
+_PLAN = Plan("surftrace", (), (), "little", has_stacks=False)
+
+
 def test_a_look_that_found_no_counts_is_no_excess() -> None:
-    first, last = _Sample(0.0, 0, {}), _Sample(1.0, 5, {"f0": 1_000_000})
-    assert _excess_of(Plan("surftrace", (), (), "little", has_stacks=False), first, last, Limit(100)) is None
+    first, last = Sample(0.0, 0, {}), Sample(1.0, 5, {"f0": 1_000_000})
+    assert excess_of(_PLAN, first, last, Limit(100)) is None
+
+
+@pytest.mark.parametrize("look_s", [0.05, 0.2, 0.9, 1.0, 1.05, 3.0])
+@pytest.mark.parametrize(("per_s", "is_excess"), [(900, False), (1100, True)])
+def test_a_rate_is_seen_however_late_a_look_comes(look_s: float, per_s: int, is_excess: bool) -> None:
+    window, seen = Window(), []
+    for look in range(1, int(10 / look_s)):
+        now = Sample(look * look_s, int(look * look_s * per_s), {"f0": int(look * look_s * per_s)})
+        seen.append(excess_of(_PLAN, window.add(now), now, Limit(1000)))
+    if is_excess:
+        found = [each for each in seen if each is not None]
+        assert found
+        assert all(each.events == ("f0",) and abs(each.per_s - per_s) < 30 for each in found)
+    else:
+        assert seen == [None] * len(seen)

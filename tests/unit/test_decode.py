@@ -1,6 +1,7 @@
 """Text of `trace_pipe` as real kernels print it, to records, to the lines that people read."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +16,8 @@ from surftrace.lang.syntax import Kind
 from surftrace.output.color import plain
 from surftrace.output.escape import escape
 from surftrace.output.numbers import show_field
-from surftrace.output.text import make_formatter
-from surftrace.tracing.decode import make_decoder
+from surftrace.output.text import Layout, layout_of, make_formatter
+from surftrace.tracing.decode import has_text, make_decoder
 from surftrace.tracing.events import Content, Event, Lost, Origin, Record, Stack, Unparsed
 
 _SPAN = Span(0, 0)
@@ -279,7 +280,8 @@ def test_kernel_event(body: bytes, name: str, text: bytes) -> None:
 @pytest.mark.parametrize("body", [body for _, body, *_ in _KERNEL_EVENTS])
 def test_kernel_event_is_shown_with_its_own_text(body: bytes) -> None:
     (record,) = _decode(_NUMBERS, _line(body))
-    assert make_formatter("little", plain)(record) == _line(body).decode().removesuffix("\n")
+    shown = "12648619.219880 [014] .....               nc-2733784 " + body.decode()
+    assert make_formatter("little", plain, Layout())(record) == shown
 
 
 def test_text_before_the_first_event_is_kept() -> None:
@@ -292,9 +294,44 @@ def test_text_before_the_first_event_is_kept() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_make_records_and_lines(text: bytes) -> None:
-    format_record = make_formatter("little", plain)
+    format_record = make_formatter("little", plain, Layout())
     for record in _decode(_TWO_STRINGS, text):
         assert format_record(record).replace("\n", "").isprintable()
+
+
+def test_a_string_is_no_record_where_each_is_read_by_itself() -> None:
+    forged = _line(b'f0: (x+0x0/0x1) s="/etc/shadow"', task=b"cron").removesuffix(b'"\n')
+    text = _line(b'f0: (a+0x0/0x1) s="\n' + forged + b'"')
+    assert has_text(_STRING)
+    (record,) = make_decoder(_STRING, is_each=True)(text)
+    assert _contents(record) == [b"\n" + forged]
+
+
+def test_lost_ones_before_a_record() -> None:
+    text = b"CPU:3 [LOST 12 EVENTS]\n" + _line(b'f0: (a+0x0/0x1) s="CPU:3 [LOST 13 EVENTS]\n"')
+    lost, event = make_decoder(_STRING, is_each=True)(text)
+    assert lost == Lost(3, 12)
+    assert _contents(event) == [b"CPU:3 [LOST 13 EVENTS]\n"]
+
+
+@pytest.mark.parametrize("lost", [b"", b"CPU:3 [LOST 12 EVENTS]\n"])
+@pytest.mark.parametrize("text", [b"[LINE TOO BIG]\n", b"x"])
+def test_a_record_that_is_no_event(lost: bytes, text: bytes) -> None:
+    records = [Lost(3, 12)] if lost else []
+    assert list(make_decoder(_STRING, is_each=True)(lost + text)) == [*records, Unparsed(text)]
+
+
+def test_numbers_hold_no_record() -> None:
+    plan = replace(_NUMBERS, events=_NUMBERS.events[:2])
+    assert not has_text(plan)
+    assert has_text(_NUMBERS)  # it has an event of the kernel
+
+
+@pytest.mark.parametrize("number", [b"010", b"00", b"-0", b"0x", b"1_0", b"\xd9\xa1"])
+def test_what_is_no_number_of_the_kernels(number: bytes) -> None:
+    (record,) = _decode(_NUMBERS, _line(b"f0: (a+0x0/0x1) n=%s x=0x1" % number))
+    assert isinstance(record, Event)
+    assert (record.place, record.values) == ("", ())
 
 
 # Output
@@ -345,17 +382,42 @@ _LINES = (
 @pytest.mark.parametrize(("body", "plan", "line"), [pytest.param(*rest, id=name) for name, *rest in _LINES])
 def test_line(body: bytes, plan: Plan, line: str) -> None:
     (record,) = _decode(plan, _line(body))
-    assert make_formatter("little", plain)(record).partition("219880: ")[2] == line
+    assert make_formatter("little", plain, Layout())(record).partition("-2733784 ")[2] == line
 
 
-def test_columns_are_the_kernels() -> None:
+def test_columns() -> None:
     text = b"            bash-123     [000] d.h1.   100.000001: f1: (ip_output+0x0/0xd0)\n"
     (record,) = _decode(_NUMBERS, text)
-    assert make_formatter("little", plain)(record) == text.decode().removesuffix("\n")
+    layout = Layout(len("f1_10:"), 14, lambda text: f"at {text}")
+    lines = ["#         TIME [CPU] FLAGS             TASK-PID     EVENT: (PLACE) NAME=VALUE ..."]
+    lines += [" at 100.000001 [000] d.h1.             bash-123     f1:    (ip_output+0x0/0xd0)"]
+    assert [layout.head, make_formatter("little", plain, layout)(record)] == lines
+
+
+def test_a_long_name_moves_no_other() -> None:
+    plan = _plan()
+    names = [replace(plan.events[0], name=name) for name in ("f1", "f20", "a_name_that_is_longer_than_the_column")]
+    assert layout_of(replace(plan, events=tuple(names))).name_width == len("f20:")
+
+
+# Linux kernel/trace/trace_output.c, trace_user_stack_print: with and without sym-userobj, and of a kernel's thread.
+_USER_STACKS = (
+    (b" =>  <00007f8f03e872ad>\n =>  <0000564743a591ec>\n", ("<00007f8f03e872ad>", "<0000564743a591ec>")),
+    (b" => /usr/lib/libc.so.6[+0xd22ad]\n", ("/usr/lib/libc.so.6[+0xd22ad]",)),
+    (b"", ()),
+)
+
+
+@pytest.mark.parametrize(("frames", "expected"), _USER_STACKS)
+def test_user_stack(frames: bytes, expected: tuple[str, ...]) -> None:
+    text = b"            deep-118     [000] ....     5.505870: <user stack trace>\n" + frames
+    (stack,) = _decode(_NUMBERS, text)
+    assert isinstance(stack, Stack)
+    assert (stack.is_user, stack.frames) == (True, expected)
 
 
 def test_stack_and_loss_and_rest_as_lines() -> None:
-    format_record = make_formatter("little", plain)
+    format_record = make_formatter("little", plain, Layout())
     origin = Origin(b"a", 1, 0, "....", "1.000000")
     assert format_record(Stack(origin, ("ip_output", "a\x1bb"))) == " => ip_output\n => a\\x1bb"
     assert format_record(Lost(3, 12)) == "CPU 3: 12 events lost"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from surftrace.cli.arguments import UsageError
 from surftrace.cli.files import write_file
-from surftrace.cli.options import UsageError
 
 
 def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:

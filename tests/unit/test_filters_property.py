@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from surftrace.compiler.plan import KPROBE_EVENTS, Plan
 from surftrace.kernel.machine import MACHINES, X86_64, Machine
 from surftrace.output.color import plain
-from surftrace.output.text import make_formatter
+from surftrace.output.text import Layout, make_formatter
 from surftrace.tracing.decode import make_decoder
 from surftrace.tracing.events import Event
 from tests import kernelmodel
@@ -415,5 +415,5 @@ def test_a_value_is_shown_as_it_is(arch: _Arch, data: st.DataObject) -> None:
     line = f"{'task':>16}-{1:<7} [000] ..... {1:>5}.000000: f0: (probed+0x0/0x10){print_record(definition, record)}\n"
     (event,) = make_decoder(plan)(line.encode("latin-1"))
     assert isinstance(event, Event)
-    shown = make_formatter(arch.machine.byteorder, plain)(event).partition("(probed+0x0/0x10) ")[2]
+    shown = make_formatter(arch.machine.byteorder, plain, Layout())(event).partition("(probed+0x0/0x10) ")[2]
     assert shown == " ".join(f"{field.name}={_shown(field, field.true(scene))}" for field in _FIELDS)

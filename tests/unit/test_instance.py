@@ -1,16 +1,17 @@
 """Claiming an instance, over a tracing folder of plain files. What plain files cannot imitate, the live tests see."""
 
+import errno
 import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from surftrace.tracing.instance import NAME_PATTERN, claimed_instance
+from surftrace.tracing.instance import NAME_PATTERN, claimed_instance, remove_left_instance, sweep
 from surftrace.tracing.tracefs import Tracefs, TracefsError
 from tests.unit.faketracing import FakeTracefs, make_tracing
 
@@ -165,31 +166,157 @@ def test_what_a_shell_made_stays(tracefs: FakeTracefs) -> None:
     assert _probes(tracefs) == ["p:surftrace_sh/f0 vfs_read"]
 
 
-@pytest.mark.parametrize("name", ["kprobes", "sched"])
-def test_a_group_of_others_is_not_taken(name: str, tracefs: FakeTracefs) -> None:
+@pytest.mark.parametrize(("name", "message"), [("kprobes", "is for everybody's probes"), ("sched", "exists")])
+def test_a_group_of_others_is_not_taken(name: str, message: str, tracefs: FakeTracefs) -> None:
     (tracefs.root / "events" / name).mkdir(parents=True)
     tracefs.write("kprobe_events", "p:kprobes/theirs vfs_read", is_append=True)
-    with pytest.raises(TracefsError, match=f"the event group {name} exists"), claimed_instance(tracefs, name):
+    with pytest.raises(TracefsError, match=f"the event group {name} {message}"), claimed_instance(tracefs, name):
         pass
     assert _probes(tracefs) == ["p:kprobes/theirs vfs_read"]
     assert _instances(tracefs) == []
 
 
-def test_a_stale_instance_of_a_chosen_name_is_known_by_its_probes(tracefs: FakeTracefs) -> None:
-    _leave_behind(tracefs, "mine", "p:mine/f0 vfs_read")
-    with claimed_instance(tracefs, "mine") as instance:
-        assert instance.name == "mine"
-        assert _deleted(tracefs) == ["-:mine/f0"]
-
-
-def test_an_instance_that_is_not_ours_is_left_alone(tracefs: FakeTracefs) -> None:
-    tracefs.make_folder("instances/theirs")
-    (tracefs.root / "instances/theirs/events/enable").write_text("1\n")
-    with pytest.raises(TracefsError, match="theirs exists and is not surftrace's"), claimed_instance(tracefs, "theirs"):
+@pytest.mark.parametrize("name", ["kprobes", "uprobes", "synthetic", "probe"])
+def test_a_group_for_everybody_is_never_taken(name: str, tracefs: FakeTracefs) -> None:
+    """Nobody has a probe in it yet: that may change while a trace runs."""
+    with pytest.raises(TracefsError, match="for everybody's probes"), claimed_instance(tracefs, name):
         pass
+    _leave_behind(tracefs, name, f"p:{name}/theirs vfs_read")
+    with pytest.raises(TracefsError, match="for everybody's probes"):
+        remove_left_instance(tracefs, name)
+    assert _instances(tracefs) == [name]
+    assert _probes(tracefs) == [f"p:{name}/theirs vfs_read"]
+
+
+@pytest.mark.parametrize("probes", [(), ("p:theirs/forks vfs_read",)])
+def test_an_instance_that_exists_is_not_taken(probes: tuple[str, ...], tracefs: FakeTracefs) -> None:
+    """A group of its name does not show whose it is."""
+    _leave_behind(tracefs, "theirs", *probes)
+    (tracefs.root / "instances/theirs/events/enable").write_text("1\n")
+    with pytest.raises(TracefsError, match="the instance theirs exists") as caught, claimed_instance(tracefs, "theirs"):
+        pass
+    assert "surftrace clean theirs" in caught.value.hints[0]
     assert _instances(tracefs) == ["theirs"]
     assert (tracefs.root / "instances/theirs/events/enable").read_text() == "1\n"
+    assert _probes(tracefs) == [*probes]
+
+
+@pytest.mark.parametrize("probes", [(), ("p:mine/f0 vfs_read", "r:mine/f1 vfs_read")])
+def test_a_named_instance_is_removed_by_its_name(probes: tuple[str, ...], tracefs: FakeTracefs) -> None:
+    _leave_behind(tracefs, "mine", *probes)
+    remove_left_instance(tracefs, "mine")
+    assert _instances(tracefs) == []
     assert _probes(tracefs) == []
+    with claimed_instance(tracefs, "mine"):
+        assert _instances(tracefs) == ["mine"]
+
+
+def test_probes_without_their_instance_are_removed_by_its_name(tracefs: FakeTracefs) -> None:
+    """One that somebody has removed by hand. A group of the kernel's own is none of an instance's."""
+    tracefs.write("kprobe_events", "p:mine/f0 vfs_read\np:sched/theirs vfs_read", is_append=True)
+    for event in ("mine/f0", "sched/theirs", "sched/sched_switch"):
+        (tracefs.root / "events" / event).mkdir(parents=True)
+    remove_left_instance(tracefs, "mine")
+    with pytest.raises(TracefsError, match="there is no instance sched"):
+        remove_left_instance(tracefs, "sched")
+    assert _probes(tracefs) == ["p:sched/theirs vfs_read"]
+    assert _instances(tracefs) == []
+
+
+# What `clean` and, for our own names, each start does.
+_REMOVALS = (
+    pytest.param("mine", lambda tracefs: remove_left_instance(tracefs, "mine"), id="by-name"),
+    pytest.param("surftrace_sh", lambda tracefs: remove_left_instance(tracefs, "surftrace_sh"), id="a-shell's"),
+    pytest.param("surftrace", lambda tracefs: _raise(sweep(tracefs).errors), id="swept"),
+)
+
+
+def _raise(errors: tuple[TracefsError, ...]) -> None:
+    for error in errors:
+        raise error
+
+
+@pytest.mark.parametrize(("name", "remove"), _REMOVALS)
+@pytest.mark.parametrize("trigger", [None, "hist:keys=pid:t0=common_timestamp\n"])
+def test_nothing_of_what_is_in_use_is_touched(
+    name: str, remove: Callable[[Tracefs], None], trigger: str | None, tracefs: FakeTracefs
+) -> None:
+    """A script of -o locks nothing; it reads its `trace_pipe`."""
+    _leave_behind(tracefs, name, f"p:{name}/f0 vfs_read")
+    folder = tracefs.root / "instances" / name
+    if trigger is not None:
+        (folder / f"events/{name}/f0").mkdir(parents=True)
+        (folder / f"events/{name}/f0/trigger").write_text(trigger)
+    (folder / "events/enable").write_text("1\n")
+    with (folder / "tracing_on").open() as reader:
+        with pytest.raises(TracefsError, match=f"somebody else uses a file of the instance {name}"):
+            remove(tracefs)
+        assert reader.read() == ""
+        assert _instances(tracefs) == [name]
+        assert _probes(tracefs) == [f"p:{name}/f0 vfs_read"]
+        assert (folder / "events/enable").read_text() == "1\n"
+        assert trigger is None or (folder / f"events/{name}/f0/trigger").read_text() == trigger
+    remove(tracefs)
+    assert _instances(tracefs) == []
+    assert _probes(tracefs) == []
+
+
+class _Killed(BaseException):
+    """Stands for a kill."""
+
+
+def _kill_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing written after so many writes: there is nobody."""
+    left = iter(range(writes))
+
+    def counted(original: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: object) -> None:
+            if next(left, None) is None:
+                raise _Killed
+            original(*arguments)
+
+        return call
+
+    for name in ("write", "make_folder", "remove_folder"):
+        monkeypatch.setattr(FakeTracefs, name, counted(getattr(FakeTracefs, name)))
+
+
+def test_a_removal_that_is_killed_is_done_again(tracefs: FakeTracefs) -> None:
+    kills = 0
+    for writes in range(8):
+        _leave_behind(tracefs, "mine", "p:mine/f0 vfs_read", "p:mine/f1 vfs_read")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            _kill_after(writes, monkeypatch)
+            with suppress(_Killed):
+                remove_left_instance(tracefs, "mine")
+                kills -= 1
+            kills += 1
+        with suppress(TracefsError):
+            remove_left_instance(tracefs, "mine")
+        assert (_instances(tracefs), _probes(tracefs)) == ([], []), writes
+    assert kills > 4
+
+
+def test_what_cannot_go_keeps_nothing_else(tracefs: FakeTracefs) -> None:
+    _leave_behind(tracefs, "surftrace", "p:surftrace/f0 vfs_read")
+    _leave_behind(tracefs, "surftrace_2", "p:surftrace_2/f0 vfs_read")
+    with (tracefs.root / "instances/surftrace/tracing_on").open():
+        swept = sweep(tracefs)
+    assert swept.names == ("surftrace_2",)
+    assert ["the instance surftrace" in error.message for error in swept.errors] == [True]
+    assert _probes(tracefs) == ["p:surftrace/f0 vfs_read"]
+
+
+# What the kernel says of what others remove in that moment: not found, or found and gone before it was opened.
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV])
+def test_what_others_have_removed_is_gone(number: int, tracefs: FakeTracefs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(_tracefs: FakeTracefs, path: str, _text: str, _is_append: bool = False) -> None:
+        raise TracefsError("gone", path=path, errno=number)
+
+    with claimed_instance(tracefs) as instance:
+        monkeypatch.setattr(FakeTracefs, "write", write)
+        instance.stop_recording()
+    assert _instances(tracefs) == []
 
 
 def test_probes_of_other_groups_are_left_alone(tracefs: FakeTracefs) -> None:

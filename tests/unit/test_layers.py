@@ -10,23 +10,30 @@ import pytest
 
 _ROOT = Path(__file__).parents[2]
 
-# Rooms, each with those it may import besides itself. `errors`, `names`, `record` and `__init__` are everybody's.
+# Rooms, each with those it may import besides itself. `activity`, `errors`, `names`, `record` and `__init__` are
+# everybody's.
 _MAY_IMPORT = {
     "btf": set[str](),
     "grammar": set[str](),
     "errors": set[str](),
     "names": set[str](),
     "record": set[str](),
-    "dwarf": {"errors", "names", "record"},
-    "lang": {"errors", "names", "record", "grammar"},
-    "kernel": {"errors", "names", "record", "btf", "dwarf", "lang"},
-    "compiler": {"errors", "names", "record", "btf", "dwarf", "lang", "kernel"},
-    "tracing": {"errors", "names", "record", "btf", "dwarf", "lang", "kernel", "compiler"},
-    "output": {"errors", "names", "record", "lang", "kernel", "compiler", "tracing"},
-    "tools": {"errors", "names", "record", "btf", "lang", "kernel", "compiler", "tracing", "output"},
-    "cli": {"errors", "names", "record", "btf", "lang", "kernel", "compiler", "tracing", "output", "tools"},
+    "activity": set[str](),
+    "dwarf": {"activity", "errors", "names", "record"},
+    "lang": {"activity", "errors", "names", "record", "grammar"},
+    "kernel": {"activity", "errors", "names", "record", "btf", "dwarf", "lang"},
+    "compiler": {"activity", "errors", "names", "record", "btf", "dwarf", "lang", "kernel"},
+    "tracing": {"activity", "errors", "names", "record", "btf", "dwarf", "lang", "kernel", "compiler"},
+    "output": {"activity", "errors", "names", "record", "lang", "kernel", "compiler", "tracing"},
+    "tools": {"activity", "errors", "names", "record", "btf", "lang", "kernel", "compiler", "tracing", "output"},
+    "api": {"activity", "errors", "names", "record", "lang", "kernel", "compiler", "tracing", "output", "tools"},
+    "measures": {"errors", "names", "record", "kernel", "compiler", "tracing", "output", "api"},
+    "cli": {
+        *("activity", "errors", "names", "record", "btf", "lang", "kernel"),
+        *("compiler", "tracing", "output", "tools", "api", "measures"),
+    },
     "__main__": {"cli"},
-    "__init__": set[str](),
+    "__init__": {"api", "measures", "errors", "lang", "kernel", "compiler", "tracing", "output"},
 }
 _MAX_MODULE_LINES = 400
 _MAX_FUNCTION_LINES = 60
@@ -40,15 +47,21 @@ _OPENERS = {
     "surftrace/kernel/image.py": "a vmlinux",
     "surftrace/kernel/objects.py": "programs and libraries",
     "surftrace/kernel/userfunctions.py": "the same",
+    "surftrace/kernel/usersymbols.py": "the same, as tasks have them mapped",
     "surftrace/kernel/ldcache.py": "the dynamic linker's cache, folders with libraries",
     "surftrace/kernel/debugfiles.py": "files with the symbols of stripped programs",
     "surftrace/dwarf/packed.py": "ELF files with DWARF",
     "surftrace/dwarf/search.py": "depmod's list of modules",
-    "surftrace/tracing/tracefs.py": "tracefs, where it is mounted, and the blacklist of kprobes",
+    "surftrace/tracing/tracefs.py": "tracefs, where it is mounted, who has it open, and the blacklist of kprobes",
+    "surftrace/tracing/mappings.py": "what tasks have mapped",
     "surftrace/tracing/running.py": "kallsyms",
+    "surftrace/cli/completion.py": "the scripts for shells",
+    "surftrace/cli/proposals.py": "folders with programs",
     "surftrace/cli/sources.py": "sources of the kernel",
     "surftrace/cli/entry.py": "/dev/null",
-    "surftrace/cli/main.py": "probe files, the script of -o, /dev/null",
+    "surftrace/cli/standard.py": "the terminal that it writes to",
+    "surftrace/cli/main.py": "/dev/null",
+    "surftrace/api.py": "probe files",
 }
 _TRACEFS_NAMES = re.compile(r"/sys/kernel/(debug/)?tracing")
 _MAY_NAME_TRACEFS = {"surftrace/tracing/tracefs.py", "surftrace/compiler/render.py"}
@@ -112,6 +125,33 @@ def test_imports_point_one_way(module: _Module) -> None:
         if name.startswith("surftrace.") and name.split(".")[1] not in allowed
     ]
     assert not wrong
+
+
+# What makes probes of text and what runs them: the command line has it from surftrace/api.py, as everybody.
+_OF_THE_API = {
+    "surftrace.compiler.counting.plan_counting",
+    "surftrace.compiler.latency.build_latency_plan",
+    "surftrace.compiler.plan.build_plan",
+    "surftrace.compiler.resolve.resolve",
+    "surftrace.kernel.offline.OfflineKernel",
+    "surftrace.lang.script.parse_script",
+    "surftrace.tracing.counting.counted",
+    "surftrace.tracing.latency.running_latency",
+    "surftrace.tracing.running.RunningKernel",
+    "surftrace.tracing.session.applied",
+    "surftrace.tracing.trace.running_trace",
+}
+
+
+@pytest.mark.parametrize("module", [module for module in _MODULES if module.room == "cli"], ids=lambda each: each.path)
+def test_the_command_line_is_built_on_the_api(module: _Module) -> None:
+    names = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert not names & _OF_THE_API
 
 
 @_EACH_MODULE

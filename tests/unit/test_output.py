@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -14,10 +15,13 @@ from surftrace.compiler.fetch import Fetch
 from surftrace.compiler.plan import Plan, TracedEvent
 from surftrace.compiler.resolved import Field
 from surftrace.compiler.values import prefix_of
+from surftrace.dwarf.sourceplace import SourcePlace
 from surftrace.lang.source import Span
 from surftrace.output import jsonl
+from surftrace.output.color import plain
 from surftrace.output.jsonl import make_json_formatter
 from surftrace.output.table import make_csv
+from surftrace.output.text import Layout, make_formatter
 from surftrace.tracing.events import Content, Event, Lost, Origin, Record, Stack, Unparsed, Value
 
 _SCHEMA = json.loads((Path(jsonl.__file__).parent / "trace.schema.json").read_text())
@@ -109,6 +113,45 @@ def test_an_event() -> None:
     }  # fmt: skip
     other = Event(_ORIGIN, "sched_switch", "", (), b"prev_comm=a\xff")
     assert _json(other)["text"] == "prev_comm=a\\xff"
+
+
+_LINES = (
+    (SourcePlace("dst_output", "include/net/dst.h", 456, True), SourcePlace("ip_rcv", "net/ipv4/ip_input.c", 9, False)),
+    (),
+    (SourcePlace("only\n", "a.h", 3, True),),
+)
+
+
+def test_lines_of_a_stack() -> None:
+    event = replace(
+        _event(stack=("ip_rcv+0x1/0x9", "0xff", "f+0x1/0x2 [m]")), lines=_LINES, user_stack=("main+0x1 [/a]",)
+    )
+    shown = _json(event)
+    assert shown["stack"] == ["ip_rcv+0x1/0x9", "0xff", "f+0x1/0x2 [m]"]
+    assert shown["stack_lines"] == [
+        [
+            {"function": "dst_output", "file": "include/net/dst.h", "line": 456, "inlined": True},
+            {"function": "ip_rcv", "file": "net/ipv4/ip_input.c", "line": 9},
+        ],
+        [],
+        [{"function": "only\n", "file": "a.h", "line": 3, "inlined": True}],
+    ]
+    assert shown["user_stack"] == ["main+0x1 [/a]"]
+    assert make_formatter("little", plain, Layout())(event).split("\n")[1:] == [
+        " => dst_output (inlined) at include/net/dst.h:456",
+        " => ip_rcv+0x1/0x9 at net/ipv4/ip_input.c:9",
+        " => 0xff",
+        " => only\\n (inlined) at a.h:3",
+        " => f+0x1/0x2 [m]",
+        " => main+0x1 [/a]",
+    ]
+
+
+def test_user_stacks_have_a_column() -> None:
+    header, format_record = make_csv(replace(_plan(_field("user_stack", "u8")), has_user_stacks=True), "little")
+    event = replace(_event(Value(_field("user_stack", "u8"), 5)), user_stack=("a;b\n [/c]", "0x1"))
+    (row,) = csv.DictReader(io.StringIO(f"{header}\n{format_record(event)}\n"))
+    assert (row["value.user_stack"], row["user_stack"]) == ("5", "a;b\\n [/c];0x1")
 
 
 @given(

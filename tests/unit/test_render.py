@@ -143,6 +143,12 @@ _COMMENTS = (
 
 def _run_script(plan: Plan, comments: tuple[str, ...], folder: Path) -> "subprocess.CompletedProcess[str]":
     """The script over a fake tracing folder, in place of the kernel's."""
+    path, env = _write_script(plan, comments, folder)
+    return subprocess.run(["bash", str(path)], cwd=folder, env=env, capture_output=True, text=True, timeout=20)
+
+
+def _write_script(plan: Plan, comments: tuple[str, ...], folder: Path) -> tuple[Path, dict[str, str]]:
+    """The script for a fake tracing folder, in place of the kernel's, and its environment."""
     make_tracing(folder / "tracing")
     text = shell_script(plan, comments)
     head = "tracing=/sys/kernel/tracing\n[ -e"
@@ -151,7 +157,39 @@ def _run_script(plan: Plan, comments: tuple[str, ...], folder: Path) -> "subproc
     path = folder / "tools" / "script"
     # The one place that names the kernel's folder names the fake one; the next line then keeps it.
     path.write_text(text.replace(head, f"tracing={folder / 'tracing'}\n[ -e"), errors="surrogateescape")
-    return subprocess.run(["bash", str(path)], cwd=folder, env=env, capture_output=True, text=True, timeout=20)
+    return path, env
+
+
+_ENDLESS = """\
+/bin/rm "$1/trace_pipe"
+/usr/bin/mkfifo "$1/trace_pipe"
+/usr/bin/yes ' bash-1 [000] ..... 1.0: f0: (plain+0x0/0x10) n=1 __h0=0x0' > "$1/trace_pipe" 2> /dev/null &
+"""
+
+
+# With a guard the script decodes the trace itself, in the shell that its first line names.
+@pytest.mark.parametrize(
+    ("expression", "shell"), [("p plain n=n", "bash"), ("p plain n=n", "dash"), ("p plain n=s->serial", "bash")]
+)
+def test_script_ends_with_its_reader(expression: str, shell: str, tmp_path: Path) -> None:
+    """Also where SIGPIPE is ignored, as systemd has it and as it is in here."""
+    plan = compile_plan(shapes_btf(), expression)
+    path, env = _write_script(plan, (), tmp_path)
+    with (tmp_path / "tools/bin/mkdir").open("a") as stream:
+        stream.write(_ENDLESS)
+    with subprocess.Popen(
+        [shell, str(path)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, restore_signals=False
+    ) as script:
+        assert script.stdout is not None
+        assert b" f0: " in script.stdout.readline()
+        script.stdout.close()
+        try:
+            assert script.wait(20) == 1
+        finally:
+            script.terminate()
+        assert script.stderr is not None
+        assert script.stderr.read().count(b"\n") == 1
+    assert list((tmp_path / "tracing/instances").iterdir()) == []
 
 
 def _check_script(plan: Plan, comments: tuple[str, ...], folder: Path) -> None:
@@ -206,6 +244,19 @@ def test_script_with_stacks(tmp_path: Path) -> None:
     plan = build_plan(resolved, "mine", "little", has_stacks=True)
     _check_script(plan, (), tmp_path)
     assert (tmp_path / "tools/kept/options/stacktrace").read_text() == "1\n"
+    assert (tmp_path / "tools/kept/options/sym-offset").read_text() == "1\n"
+
+
+def test_user_stacks_are_shown_by_the_kernel() -> None:
+    """What reads no addresses, a script and --raw, has the files that they are in."""
+    resolved = resolve(parse_script(["p plain"]), Target(X86_64, offline_kernel(shapes_btf())))
+    lines = list(echo_lines(build_plan(resolved, "mine", "little", has_user_stacks=True), "/t"))
+    folder = "/t/instances/mine/options"
+    assert lines[-4:-1] == [
+        f"echo 0 > {folder}/stacktrace",
+        f"echo 1 > {folder}/userstacktrace",
+        f"echo 1 > {folder}/sym-userobj",
+    ]
 
 
 def test_script_refuses_an_instance_that_exists(tmp_path: Path) -> None:

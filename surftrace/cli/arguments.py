@@ -1,0 +1,84 @@
+"""What the parsers of all commands are made of: the parser itself, and the types of its arguments."""
+
+import argparse
+import re
+from typing import NoReturn
+
+from surftrace.errors import SurftraceError
+
+_UNITS = {"K": 1, "M": 1 << 10, "G": 1 << 20}
+_MAX_BUFFER_KB = 1 << 30
+
+
+class UsageError(SurftraceError):
+    """The command line is wrong."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Raises UsageError for what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where the help is."""
+        raise UsageError(message, f"{self.prog} --help lists what there is")
+
+
+def definition(text: str) -> tuple[str, str]:
+    """The NAME and the VALUE of -D."""
+    from surftrace.lang.script import is_definition_name
+
+    name, equals, value = text.partition("=")
+    if not equals or not is_definition_name(name):
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE")
+    if not value.isprintable():
+        raise argparse.ArgumentTypeError(f"the value of {name} has a control character in it")
+    return name, value
+
+
+def instance_name(text: str) -> str:
+    """A name that the kernel takes for an instance and a group of probes."""
+    from surftrace.tracing.instance import NAME_PATTERN, is_others_group
+
+    if not NAME_PATTERN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no name: letters, digits and _ only, at most 63")
+    if is_others_group(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is an event group for everybody's probes")
+    return text
+
+
+def seconds(text: str) -> float:
+    """A number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return value
+
+
+def kilobytes(text: str) -> int:
+    """A size such as 8M in KiB."""
+    match = re.fullmatch(r"([0-9]{1,9})([KMG])", text.upper().removesuffix("B").removesuffix("I"))
+    size_kb = int(match[1]) * _UNITS[match[2]] if match is not None else 0
+    if not 0 < size_kb <= _MAX_BUFFER_KB:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 512K, 8M or 1G")
+    return size_kb
+
+
+def rate(text: str) -> int:
+    """A number of events a second; 0 for no limit."""
+    return 0 if text == "0" else whole_number(text)
+
+
+def is_end(text: str) -> bool:
+    """pause or end: is it the latter?"""
+    if text not in ("pause", "end"):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither pause nor end")
+    return text == "end"
+
+
+def whole_number(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isascii() or not text.isdigit() or not int(text[:18]) > 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text[:18])

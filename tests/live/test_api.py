@@ -1,0 +1,121 @@
+"""surftrace from Python: the examples of its page are run, and signals find the kernel in order."""
+
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.guest import Guest
+from tests.kernel.process import Process
+from tests.live.helpers import tracefs_state, traffic
+
+pytestmark = pytest.mark.kernels("5.10", "newest")
+
+_PAGE = Path(__file__).parents[2] / "docs/python.md"
+_README = Path(__file__).parents[2] / "README.md"
+_EXAMPLES = re.findall(r"^```python\n(.*?)^```", _PAGE.read_text(), re.MULTILINE | re.DOTALL)
+_EVENTS, _CALLBACK, _COUNTED, _ANOTHER = _EXAMPLES
+_INSTANCE = "/sys/kernel/tracing/instances/surftrace"
+_ON = f"1 {_INSTANCE}/tracing_on"
+_COUNTS = f"'\\[active\\]' {_INSTANCE}/events/surftrace/f0/trigger"
+
+
+@pytest.fixture(scope="module")
+def state_before(guest: Guest) -> str:
+    """Tracefs before the first test."""
+    return tracefs_state(guest)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(guest: Guest, state_before: str) -> Iterator[None]:
+    yield
+    assert tracefs_state(guest) == state_before
+
+
+def _start(guest: Guest, program: str, sign: str = _ON) -> Process:
+    """A program that traces, from when it does."""
+    process = guest.start(["python3", "-uc", program])
+    guest.run(["sh", "-c", f"until grep -qs {sign}; do :; done"]).expect()
+    return process
+
+
+def test_events_as_they_come(guest: Guest) -> None:
+    assert _EVENTS in _README.read_text()
+    process = _start(guest, _EVENTS)
+    for _ in range(3):
+        guest.run(["cat", "/no/such/file"])
+    *events, losses = process.wait().expect().stdout.splitlines()
+    assert len(events) == 3
+    assert all(re.fullmatch(r"\d+ \S+ -2 -ENOENT", event) for event in events)
+    assert losses == "not seen: Losses(events=(), hits=(), unread=0)"
+
+
+def test_a_function_for_each_event(guest: Guest) -> None:
+    process = _start(guest, _CALLBACK)
+    with traffic(guest) as sender:
+        for size in (10, 20):
+            sender.udp("127.0.0.9", 9, bytes(size))
+    assert "127.0.0.9 86 bytes\n" in process.wait().expect().stdout
+
+
+@pytest.mark.kernels("newest")
+def test_counted_in_the_kernel(guest: Guest) -> None:
+    process = _start(guest, _COUNTED, _COUNTS)
+    with traffic(guest) as sender:
+        for size in (10, 20):
+            sender.udp("127.0.0.9", 9, bytes(size))
+    assert "127.0.0.9 2 packets, 86 bytes\n" in process.wait().expect().stdout
+
+
+@pytest.mark.kernels("newest")
+def test_another_kernel(guest: Guest) -> None:
+    program = _ANOTHER.replace("vmlinux.btf", "/sys/kernel/btf/vmlinux")
+    result = guest.run(["python3", "-c", program]).expect()
+    command = ["surftrace", "-S", "-b", "/sys/kernel/btf/vmlinux", "--kernel", "5.10", "-a", "x86_64"]
+    assert result.stdout == guest.run([*command, "p ip_output len=skb->len f:len>1000"]).expect().stdout
+    wrong = guest.run(["python3", "-c", program.replace("skb->len", "skb->lne")])
+    assert wrong.status == 1
+    assert wrong.stderr.startswith("probe 1: error: struct sk_buff has no member 'lne'\n    p ip_output len=skb->lne")
+
+
+_ENDLESS = """
+import surftrace
+try:
+    with surftrace.compile("p vfs_fsync").trace() as trace:
+        for event in trace:
+            print(event)
+finally:
+    print(f"not seen: {trace.losses}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_signals(guest: Guest, number: signal.Signals, status: int) -> None:
+    process = _start(guest, _ENDLESS)
+    process.signal(number)
+    result = process.wait()
+    assert result.stdout == "not seen: Losses(events=(), hits=(), unread=0)\n"
+    assert result.status == status
+
+
+_WARNED = """
+import surftrace, warnings
+warnings.simplefilter("error")
+try:
+    with surftrace.compile("p vfs_fsync").trace() as trace:
+        open(f"/sys/kernel/tracing/instances/{trace.plan.instance}/events/surftrace/f0/enable", "w").write("0")
+        for event in trace:
+            raise AssertionError
+except surftrace.TraceWarning as warning:
+    print(warning)
+"""
+
+
+@pytest.mark.kernels("newest")
+def test_what_happens_is_a_warning(guest: Guest) -> None:
+    result = guest.run(["python3", "-c", _WARNED]).expect()
+    assert result.stdout == "somebody else has disabled f0: the trace sees nothing more of it\n"
