@@ -82,3 +82,13 @@ def whole_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not int(text[:18]) > 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
     return int(text[:18])
+
+
+def shells_instance(name: str | None) -> str:
+    """The instance of commands that a shell is to run. UsageError for a name of our own: a shell locks nothing."""
+    from surftrace.tracing.instance import SHELL_NAME, is_swept
+
+    if name is not None and is_swept(name):
+        hint = "another name, such as my_trace; without one it is surftrace_sh"
+        raise UsageError(f"the next surftrace would remove the instance {name} of a shell, as a dead session's", hint)
+    return name or SHELL_NAME

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from surftrace.api import Probes, compile, other_kernel, this_kernel
-from surftrace.cli.arguments import UsageError, definition, instance_name, seconds, whole_number
+from surftrace.cli.arguments import UsageError, definition, instance_name, seconds, shells_instance, whole_number
 from surftrace.cli.kernels import kernel_parser
 from surftrace.cli.report import report_diagnostics, report_notice
 from surftrace.cli.standard import Output
@@ -24,7 +24,6 @@ from surftrace.output.counted import count_lines, json_rows, json_totals, summar
 from surftrace.output.jsonl import Json, to_json
 from surftrace.record import record
 from surftrace.tracing.counting import Counter, Counts, Uncounted
-from surftrace.tracing.instance import SHELL_NAME
 from surftrace.tracing.notices import Notice
 from surftrace.tracing.pipe import Interrupted, Interruption, interruption
 
@@ -64,7 +63,7 @@ def run_count(argv: Sequence[str], paint: Paint) -> int:
     report_diagnostics(probes.warnings, sys.stderr, error_paint)
 
     if chosen.is_dry_run:
-        for line in probes.commands(count_plan(probes, counting, chosen.instance or SHELL_NAME).plan):
+        for line in probes.commands(count_plan(probes, counting, shells_instance(chosen.instance)).plan):
             print(line)
         return 0
     return _count(probes, counting, chosen, paint)

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from surftrace import __version__
 from surftrace.api import Probes, compile, this_kernel
-from surftrace.cli.arguments import UsageError, instance_name, seconds, whole_number
+from surftrace.cli.arguments import UsageError, instance_name, seconds, shells_instance, whole_number
 from surftrace.cli.kernels import chosen_target, kernel_parser
 from surftrace.cli.live import LOSS_STATUS
 from surftrace.cli.report import report_diagnostics, report_notice
@@ -30,7 +30,6 @@ from surftrace.output.latency import (
     make_call_formatter,
     make_call_json_formatter,
 )
-from surftrace.tracing.instance import SHELL_NAME
 from surftrace.tracing.latency import Latency
 from surftrace.tracing.pipe import Interrupted, Interruption, interruption
 
@@ -70,7 +69,7 @@ def run_latency(argv: Sequence[str], paint: Paint) -> int:
     error_paint = paint if sys.stderr.isatty() else plain
     report_diagnostics(probes.warnings, sys.stderr, error_paint)
     if chosen.is_dry_run:
-        plan = latency_plan(probes, over_ns=chosen.over_ns, by=chosen.by, instance=chosen.instance or SHELL_NAME)
+        plan = latency_plan(probes, over_ns=chosen.over_ns, by=chosen.by, instance=shells_instance(chosen.instance))
         for line in probes.commands(plan.plan):
             print(line)
         return 0

@@ -7,14 +7,13 @@ from importlib import import_module
 from typing import TextIO
 
 from surftrace.api import Probes, compile, other_kernel, this_kernel
-from surftrace.cli.arguments import UsageError
+from surftrace.cli.arguments import UsageError, shells_instance
 from surftrace.cli.options import SHORT_HELP, Options, parse_options
 from surftrace.cli.report import print_explanation, report_diagnostics, report_error
 from surftrace.errors import SurftraceError
 from surftrace.kernel.machine import Machine, machine_named
 from surftrace.kernel.target import Target
 from surftrace.output.color import Paint, colored, plain
-from surftrace.tracing.instance import SHELL_NAME
 
 Command = Callable[[Sequence[str], Paint], int]
 # What may stand first instead of a probe, and the module with its `run_NAME` and `NAME_parser`.
@@ -98,7 +97,7 @@ def _compile_only(options: Options, paint: Paint) -> int:
 
         return print_commands(probes, options)
     plan = probes.plan(
-        options.instance or SHELL_NAME,
+        shells_instance(options.instance),
         stacks=options.has_stacks,
         user_stacks=options.has_user_stacks,
         buffer_kb=options.buffer_kb,

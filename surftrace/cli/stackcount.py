@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from surftrace.api import Probes
-from surftrace.cli.arguments import UsageError
+from surftrace.cli.arguments import UsageError, shells_instance
 from surftrace.cli.files import check_file, write_file
 from surftrace.cli.options import Options
 from surftrace.cli.report import report_notice
@@ -24,7 +24,6 @@ from surftrace.output.text import frame_lines
 from surftrace.tracing.countedstacks import CountedStack, counted_stacks
 from surftrace.tracing.counting import Counter, Counts
 from surftrace.tracing.frames import LinesOf, make_lines_of, without_offset
-from surftrace.tracing.instance import SHELL_NAME
 from surftrace.tracing.notices import Notice
 from surftrace.tracing.pipe import Interrupted, Interruption, interruption
 
@@ -55,7 +54,7 @@ def _check(probes: Probes) -> None:
 def print_commands(probes: Probes, options: Options) -> int:
     """Print the commands that count; touch nothing."""
     _check(probes)
-    for line in probes.commands(count_plan(probes, _COUNTING, options.instance or SHELL_NAME).plan):
+    for line in probes.commands(count_plan(probes, _COUNTING, shells_instance(options.instance)).plan):
         print(line)
     return 0
 

@@ -21,8 +21,11 @@ def make_json_formatter(byteorder: ByteOrder) -> Callable[[Record], str]:
 
 
 def to_json(value: Mapping[str, Json]) -> str:
-    """A line of JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """A line of JSON, safe to look at: what is not printable is escaped."""
+    line = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
 
 
 def _record(record: Record, byteorder: ByteOrder) -> dict[str, Json]:

@@ -135,6 +135,11 @@ def _left_instances(tracefs: Tracefs) -> Iterator[Instance]:
             yield instance
 
 
+def is_swept(name: str) -> bool:
+    """Is an instance of that name a dead session's, if nobody locks it?"""
+    return bool(_OURS.fullmatch(name))
+
+
 def remove_left_instance(tracefs: Tracefs, name: str) -> None:
     """Remove an instance of any name, and the probes of its group. TracefsError where it is in use, or not there.
 

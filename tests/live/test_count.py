@@ -1,6 +1,5 @@
 """Counts in the kernel against known traffic, and against a trace of the same; what is lost, and what stays behind."""
 
-import json
 import re
 import signal
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from tests.kernel.guest import Guest
 from tests.kernel.process import Process, Result
 from tests.kernel.wire import Kind
 from tests.live.helpers import running, tracefs_state, traffic, values
+from tests.schemas import valid_lines
 
 pytestmark = pytest.mark.kernels("6.1", "newest")
 
@@ -55,7 +55,7 @@ def _end(count: Process) -> Result:
 
 def _records(output: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The rows, and the record that comes last."""
-    *rows, end = map(json.loads, output.splitlines())
+    *rows, end = valid_lines("count", output)
     assert end["type"] == "end"
     return rows, end
 

@@ -9,21 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 
-import jsonschema
 import pytest
 
-from surftrace.output import jsonl
 from tests.kernel.guest import Guest
 from tests.kernel.process import Process, Result
 from tests.live.helpers import event_lines, running, tracefs_state
+from tests.schemas import validator
 
 pytestmark = pytest.mark.kernels("5.10", "newest")
 
-_VALIDATOR = jsonschema.Draft202012Validator(
-    json.loads((Path(jsonl.__file__).parent / "trace.schema.json").read_text())
-)
+_VALIDATOR = validator("trace")
 _PROBES = ['p security_task_getscheduler p->pid p->comm next=Xp->pid f:COMM=="python3"', "e sched/sched_process_fork"]
 _ASK = "import os; [os.sched_getscheduler(1) for _ in range(3)]"
 

@@ -1,6 +1,5 @@
 """How long calls take, measured in the kernel: against a trace of the same calls, and with nothing left behind."""
 
-import json
 import re
 import signal
 from collections import Counter
@@ -14,6 +13,7 @@ from tests.kernel.guest import Guest
 from tests.kernel.process import Process
 from tests.kernel.wire import Kind
 from tests.live.helpers import Line, event_lines, running, tracefs_state
+from tests.schemas import valid_lines
 
 pytestmark = pytest.mark.kernels("6.1", "newest")
 
@@ -48,7 +48,7 @@ def _ended(process: Process) -> list[dict[str, Any]]:
     process.signal(signal.SIGINT)
     result = process.wait()
     assert result.status == 130, result.stderr
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    return valid_lines("latency", result.stdout)
 
 
 def _pairs(lines: list[Line]) -> list[float]:

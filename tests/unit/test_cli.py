@@ -111,6 +111,13 @@ def test_usage_error(argv: list[str], message: str) -> None:
     assert caught.value.message[0].islower() or not caught.value.message[0].isalpha()
 
 
+@pytest.mark.parametrize("name", ["surftrace", "surftrace_2"])
+def test_a_shell_takes_no_instance_that_is_swept(name: str, btf: str) -> None:
+    seen = _run("-b", btf, "-S", "--instance", name, _PROBE)
+    assert (seen.returncode, seen.stdout) == (2, "")
+    assert f"the next surftrace would remove the instance {name} of a shell" in seen.stderr
+
+
 @pytest.mark.parametrize("argv", [["-s"], ["--nonsense"], ["-c", "0", _PROBE], ["-a", "vax", "-S", _PROBE]], ids=str)
 def test_usage_error_at_the_shell(argv: list[str], btf: str) -> None:
     seen = _run("-b", btf, *argv)

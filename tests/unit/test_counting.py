@@ -14,6 +14,7 @@ from surftrace.output.color import plain
 from surftrace.output.counted import count_lines, json_rows, json_totals, summarize
 from surftrace.tracing.counting import Counts, read_counts
 from tests.cases.kernels import write_kernels
+from tests.schemas import validator
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,7 @@ def test_numbers_of_a_value(kernels: dict[str, Path]) -> None:
     )
     counts = read_counts(event, text)
     (row,) = json_rows(summarize(counts, counting, "little"), "little")
+    validator("count").validate(row)
     assert row["sums"] == {"b16_x": 80 + 2 * 9988}
     assert row["ranges"] == {"n": {"min": -2, "max": 9}, "b16_x": {"min": 80, "max": 9988}}
     assert row["histograms"] == {
@@ -109,6 +111,7 @@ def test_what_is_not_counted(kernels: dict[str, Path]) -> None:
     (event,) = plan.events
     counts = read_counts(event, _text(event, _row(7, common_type=1), _row(1, up=1), dropped=2))
     totals = json_totals(counts)
+    validator("count").validate({"type": "counts", **totals})
     assert totals["hits"] == 1
     assert totals["unread"] == [{"event": "f0", "value": "up", "hits": 7}]
     assert [(each.name, each.hits) for each in counts.dropped] == [("up", 2), ("", 2)]

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -17,15 +16,14 @@ from surftrace.compiler.resolved import Field
 from surftrace.compiler.values import prefix_of
 from surftrace.dwarf.sourceplace import SourcePlace
 from surftrace.lang.source import Span
-from surftrace.output import jsonl
 from surftrace.output.color import plain
-from surftrace.output.jsonl import make_json_formatter
+from surftrace.output.jsonl import make_json_formatter, to_json
 from surftrace.output.table import make_csv
 from surftrace.output.text import Layout, make_formatter
 from surftrace.tracing.events import Content, Event, Lost, Origin, Record, Stack, Unparsed, Value
+from tests.schemas import NAMES, validator
 
-_SCHEMA = json.loads((Path(jsonl.__file__).parent / "trace.schema.json").read_text())
-_VALIDATOR = jsonschema.Draft202012Validator(_SCHEMA)
+_VALIDATOR = validator("trace")
 _ORIGIN = Origin(b"nc", 12, 3, "d..1.", "17.000042")
 
 
@@ -87,8 +85,16 @@ def _values(shown: dict[str, object]) -> dict[str, object]:
     return values
 
 
-def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(_SCHEMA)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_schema_is_one(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(validator(name).schema)
+
+
+def test_what_cannot_be_seen_is_escaped() -> None:
+    text = "\x7f \x9b31m \u202e \U000e0001 ü日"
+    line = to_json({"text": text})
+    assert line == r'{"text":"\u007f \u009b31m \u202e \udb40\udc01 ü日"}'
+    assert json.loads(line) == {"text": text}
 
 
 @pytest.mark.parametrize(("field", "content", "value", "name", "cell"), _VALUES, ids=[each[0].name for each in _VALUES])
