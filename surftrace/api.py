@@ -257,6 +257,10 @@ class Trace:
         """The kernel's own text, whole lines at once, instead of records. An empty one: now it waits."""
         return self.running.blocks()
 
+    def close(self) -> None:
+        """Give no more events: after its block there is nothing to read from."""
+        self._records = iter(())
+
     def end(self) -> None:
         """Let it end, from any thread: what was recorded before is still given."""
         self.running.noted.end()
@@ -314,13 +318,16 @@ def _trace(
         noted = interruption or undos.enter_context(closing(Interruption()))
         features = kernel.features()
         running = undos.enter_context(running_trace(make_plan, tracefs, features, noted, tell, settings, lines_of))
+        trace = Trace(running)
         try:
-            yield Trace(running)
+            yield trace
         except TracefsError:  # there may be nothing left to look at
             raise
         except BaseException:
             running.finish()
             raise
+        finally:
+            trace.close()
         running.finish()
 
 

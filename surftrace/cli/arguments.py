@@ -8,6 +8,7 @@ from surftrace.errors import SurftraceError
 
 _UNITS = {"K": 1, "M": 1 << 10, "G": 1 << 20}
 _MAX_BUFFER_KB = 1 << 30
+_MAX_DIGITS = 18
 
 
 class UsageError(SurftraceError):
@@ -78,10 +79,10 @@ def is_end(text: str) -> bool:
 
 
 def whole_number(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isascii() or not text.isdigit() or not int(text[:18]) > 0:
+    """A number above 0, of 18 digits at most."""
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS or not int(text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
-    return int(text[:18])
+    return int(text)
 
 
 def shells_instance(name: str | None) -> str:

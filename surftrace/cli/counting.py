@@ -2,26 +2,27 @@
 
 import argparse
 import math
-import os
 import re
-import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import field
 
-from surftrace.api import Probes, compile, other_kernel, this_kernel
+from surftrace.api import Probes, compile
 from surftrace.cli.arguments import UsageError, definition, instance_name, seconds, shells_instance, whole_number
-from surftrace.cli.kernels import kernel_parser
-from surftrace.cli.report import report_diagnostics, report_notice
+from surftrace.cli.kernels import kernel_parser, printed_target, running_target
+from surftrace.cli.report import report_diagnostics, report_notice, report_refused
+from surftrace.cli.screen import Screen
 from surftrace.cli.standard import Output
+from surftrace.cli.status import LOSS_STATUS
+from surftrace.cli.waiting import next_time, wait
 from surftrace.compiler.counting import MAX_ROWS, Counting, CountingPlan, Spread
-from surftrace.kernel.machine import machine_named
-from surftrace.kernel.target import Target
 from surftrace.measures import count, count_plan
 from surftrace.output.color import Paint, Role, plain
 from surftrace.output.counted import count_lines, json_rows, json_totals, summarize, undecoded_lines
-from surftrace.output.jsonl import Json, to_json
+from surftrace.output.jsonl import Json, notice_json, to_json
 from surftrace.record import record
 from surftrace.tracing.counting import Counter, Counts, Uncounted
 from surftrace.tracing.notices import Notice
@@ -38,11 +39,6 @@ _EXAMPLES = (
     "surftrace count 'p tcp_*' --every 1 --top 20",
     "surftrace count 'e sched/sched_switch' --by prev_comm,prev_state",
 )
-LOSS_STATUS = 3
-# Another look at whether modules have come or gone.
-_LOOK_S = 1.0
-# console_codes(4): up so many lines, and clear from there on.
-_REDRAW = "\x1b[{}F\x1b[J"
 
 
 def run_count(argv: Sequence[str], paint: Paint) -> int:
@@ -51,7 +47,7 @@ def run_count(argv: Sequence[str], paint: Paint) -> int:
     if not chosen.expressions and not chosen.files:
         raise UsageError("no probe given", "for example: surftrace count 'p ip_output len=skb->len' --by len")
     counting = Counting(chosen.by, chosen.sums, chosen.ranges, tuple(chosen.spreads), chosen.rows)
-    target = _target(chosen)
+    target = printed_target(chosen) if chosen.is_dry_run else running_target(chosen, "count")
     probes = compile(
         *chosen.expressions,
         files=chosen.files,
@@ -69,53 +65,34 @@ def run_count(argv: Sequence[str], paint: Paint) -> int:
     return _count(probes, counting, chosen, paint)
 
 
-def _target(chosen: argparse.Namespace) -> Target:
-    """The kernel that runs, or for a dry run that of files."""
-    is_other = bool(chosen.btfs) or chosen.vmlinux is not None
-    if chosen.is_dry_run and is_other:
-        return other_kernel(
-            btf=chosen.btfs,
-            vmlinux=chosen.vmlinux,
-            modules=chosen.modules,
-            symbols=chosen.symbols,
-            release=chosen.kernel,
-            arch=chosen.arch,
-        )
-    if chosen.arch is not None and machine_named(chosen.arch) != machine_named(os.uname().machine):
-        raise UsageError(f"this machine cannot count for {chosen.arch}", "print the commands with -S")
-    if chosen.kernel is not None or (chosen.symbols is not None and not chosen.is_dry_run):
-        raise UsageError("--kernel and --symbols are for another kernel", "print the commands with -S -b FILE")
-    return this_kernel(
-        btf=chosen.btfs,
-        vmlinux=chosen.vmlinux,
-        modules=chosen.modules,
-        symbols=chosen.symbols,
-        must_trace=not chosen.is_dry_run,
-    )
-
-
 @record
 class _Shown:
-    """How counts are printed."""
+    """How counts are printed. `told`: notices that are in no line of JSON yet."""
 
     chosen: argparse.Namespace
     plan: CountingPlan
     output: Output
+    screen: Screen
     paint: Paint
-    is_redrawn: bool
+    told: deque[Notice] = field(default_factory=deque)
 
 
 def _count(probes: Probes, counting: Counting, chosen: argparse.Namespace, paint: Paint) -> int:
     """Count until the time or a signal."""
-
-    def tell(notice: Notice) -> None:
-        report_notice(notice, sys.stderr, paint if sys.stderr.isatty() else plain)
-
+    error_paint = paint if sys.stderr.isatty() else plain
     with interruption() as noted:
+        output = Output(noted)
+        screen = Screen(output)
+        told: deque[Notice] = deque()
+
+        def tell(notice: Notice) -> None:
+            screen.forget()
+            report_notice(notice, sys.stderr, error_paint)
+            told.append(notice)
+
         with count(probes, counting, instance=chosen.instance, on_notice=tell, interruption=noted) as counter:
-            output = Output(noted)
-            shown = _Shown(chosen, counter.plan, output, paint, output.is_terminal and not chosen.is_json)
-            _report_refused(counter, tell)
+            shown = _Shown(chosen, counter.plan, output, screen, paint, told)
+            report_refused(counter.refused, counter.plan.plan, sys.stderr, error_paint)
             _say_on(counter, noted, chosen)
             with suppress(Interrupted):
                 _watch(counter, shown, noted)
@@ -126,14 +103,6 @@ def _count(probes: Probes, counting: Counting, chosen: argparse.Namespace, paint
     if chosen.is_strict and (counts.has_lost or counter.losses):
         return LOSS_STATUS
     return 0 if noted.signal is None or chosen.time_s is not None else 128 + noted.signal
-
-
-def _report_refused(counter: Counter, tell: Callable[[Notice], None]) -> None:
-    if counter.refused:
-        optional = {step.event for step in counter.plan.plan.steps if step.is_optional}
-        first = counter.refused[0].message.removeprefix("the kernel refuses this: ")
-        message = f"the kernel refuses {len(counter.refused)} of {len(optional)} functions: they are left out"
-        tell(Notice(message, (f"the first one: {first}",)))
 
 
 def _say_on(counter: Counter, noted: Interruption, chosen: argparse.Namespace) -> None:
@@ -148,44 +117,26 @@ def _say_on(counter: Counter, noted: Interruption, chosen: argparse.Namespace) -
 def _watch(counter: Counter, shown: _Shown, noted: Interruption) -> None:
     """Print what was counted every so often, until the time or a signal. Raises Interrupted."""
     chosen = shown.chosen
+    if chosen.every_s is None:
+        wait(counter, noted, chosen.time_s)
+        return
     deadline = time.monotonic() + (chosen.time_s if chosen.time_s is not None else math.inf)
-    every_s = chosen.every_s or _LOOK_S
-    next_s = time.monotonic() + every_s
-    drawn: list[str] = []
+    next_s = time.monotonic() + chosen.every_s
     while not noted.is_soon(max(0.0, min(next_s, deadline) - time.monotonic())) and time.monotonic() < deadline:
-        next_s += every_s
-        if chosen.every_s is None:
-            counter.notices.look_at_modules()
-        else:
-            drawn = _print_again(counter.read(), shown, drawn)
-    if drawn and shown.is_redrawn:
-        shown.output.write(_REDRAW.format(len(drawn)))
+        next_s = next_time(next_s, chosen.every_s, time.monotonic())
+        _print_again(counter.read(), shown)
+    shown.screen.erase()
 
 
-def _print_again(counts: Counts, shown: _Shown, drawn: list[str]) -> list[str]:
-    """Print what was counted so far, on a terminal over what is there already. The lines that are there then."""
+def _print_again(counts: Counts, shown: _Shown) -> None:
+    """Print what was counted so far, on a terminal over what is there already."""
     if shown.chosen.is_json:
         _print_json(counts, shown, "counts", {})
-        return []
-    lines = _lines(counts, shown)
-    if shown.is_redrawn:
-        size = shutil.get_terminal_size()
-        lines = [_cut(line, size.columns) for line in lines[: size.lines - 2]]
-        if lines == drawn:
-            return drawn
-        shown.output.write(_REDRAW.format(len(drawn)) if drawn else "")
+    elif shown.output.is_terminal:
+        shown.screen.draw(_lines(counts, shown))
     else:
-        lines = [*lines, ""]
-    shown.output.write("".join(f"{line}\n" for line in lines))
-    shown.output.flush()
-    return lines
-
-
-def _cut(line: str, columns: int) -> str:
-    """The line where the terminal has room for it, so that it takes one there."""
-    if len(re.sub(r"\x1b\[\d*m", "", line)) < columns:
-        return line
-    return re.sub(r"\x1b\[\d*m", "", line)[: columns - 1]
+        shown.output.write("".join(f"{line}\n" for line in [*_lines(counts, shown), ""]))
+        shown.output.flush()
 
 
 def _lines(counts: Counts, shown: _Shown) -> list[str]:
@@ -210,6 +161,8 @@ def _print_last(counter: Counter, counts: Counts, shown: _Shown) -> None:
 
 def _print_json(counts: Counts, shown: _Shown, kind: str, more: dict[str, Json]) -> None:
     byteorder = shown.plan.plan.byteorder
+    for _ in range(len(shown.told)):
+        shown.output.write(f"{to_json(notice_json(shown.told.popleft().message))}\n")
     rows = summarize(counts, shown.plan.counting, byteorder)[: shown.chosen.top]
     for row in json_rows(rows, byteorder):
         shown.output.write(f"{to_json(row)}\n")

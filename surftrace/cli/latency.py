@@ -3,25 +3,24 @@
 import argparse
 import gc
 import math
-import os
 import re
-import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
 from surftrace import __version__
-from surftrace.api import Probes, compile, this_kernel
+from surftrace.api import Probes, compile
 from surftrace.cli.arguments import UsageError, instance_name, seconds, shells_instance, whole_number
-from surftrace.cli.kernels import chosen_target, kernel_parser
-from surftrace.cli.live import LOSS_STATUS
+from surftrace.cli.kernels import kernel_parser, printed_target, running_target
 from surftrace.cli.report import report_diagnostics, report_notice
+from surftrace.cli.screen import Screen
 from surftrace.cli.standard import Output
-from surftrace.kernel.machine import machine_named
+from surftrace.cli.status import LOSS_STATUS
 from surftrace.measures import latency, latency_plan
 from surftrace.output.color import Paint, Role, plain
-from surftrace.output.jsonl import Json, to_json
+from surftrace.output.jsonl import Json, notice_json, to_json
 from surftrace.output.latency import (
     account_json,
     call_head,
@@ -31,6 +30,7 @@ from surftrace.output.latency import (
     make_call_json_formatter,
 )
 from surftrace.tracing.latency import Latency
+from surftrace.tracing.notices import Notice
 from surftrace.tracing.pipe import Interrupted, Interruption, interruption
 
 _DESCRIPTION = """\
@@ -59,12 +59,7 @@ def run_latency(argv: Sequence[str], paint: Paint) -> int:
         if chosen.over_ns is not None and value is not None:
             raise UsageError(f"--over prints each slow call: leave out {option}")
     is_kind = re.match(r"\s*[preRP]\s", chosen.probe)
-    if chosen.is_dry_run:
-        target = chosen_target(chosen)
-    elif chosen.arch is None or machine_named(chosen.arch) == machine_named(os.uname().machine):
-        target = this_kernel(btf=chosen.btfs, vmlinux=chosen.vmlinux, modules=chosen.modules, must_trace=True)
-    else:
-        raise UsageError(f"this machine cannot measure a kernel for {chosen.arch}", "print the commands with -S")
+    target = printed_target(chosen) if chosen.is_dry_run else running_target(chosen, "measure")
     probes = compile(chosen.probe if is_kind else f"p {chosen.probe}", kernel=target)
     error_paint = paint if sys.stderr.isatty() else plain
     report_diagnostics(probes.warnings, sys.stderr, error_paint)
@@ -120,12 +115,15 @@ class _Measurement:
         self.chosen = chosen
         self.paint = paint
         self.error_paint = error_paint
+        self.told: deque[Notice] = deque()
 
     def run(self) -> int:
         """Measure until the time, the count or a signal; the result is the exit status."""
         gc.enable()
         chosen = self.chosen
         with interruption() as noted:
+            self.output = Output(noted)
+            self.screen = Screen(self.output)
             measuring = latency(
                 self.probes,
                 over_ns=chosen.over_ns,
@@ -133,10 +131,9 @@ class _Measurement:
                 time_s=chosen.time_s,
                 count=chosen.count,
                 instance=chosen.instance,
-                on_notice=lambda notice: report_notice(notice, sys.stderr, self.error_paint),
+                on_notice=self._tell,
                 interruption=noted,
             )
-            self.output = Output(noted)
             with measuring as running, suppress(Interrupted):  # nobody reads what we write; the kernel is put in order
                 self._write_head(running)
                 if chosen.over_ns is None:
@@ -146,6 +143,16 @@ class _Measurement:
             with suppress(Interrupted):
                 self._write_end(running)
         return self._status(running, noted)
+
+    def _tell(self, notice: Notice) -> None:
+        self.screen.forget()
+        report_notice(notice, sys.stderr, self.error_paint)
+        if self.chosen.is_json:
+            self.told.append(notice)
+
+    def _notices(self) -> list[str]:
+        """The notices that are in no line of JSON yet, as such lines."""
+        return [to_json(notice_json(self.told.popleft().message)) for _ in range(len(self.told))]
 
     def _write_head(self, latency: Latency) -> None:
         """Whoever reads it knows that the measurement is on."""
@@ -160,33 +167,26 @@ class _Measurement:
 
     def _count(self, latency: Latency, noted: Interruption) -> None:
         """Print the counts now and then, on a terminal each time in the place of those before, and at the end."""
-        chosen, is_screen = self.chosen, sys.stdout.isatty() and not self.chosen.is_json
+        chosen, is_screen = self.chosen, self.output.is_terminal and not self.chosen.is_json
         every_s = chosen.every_s or (_EVERY_S if is_screen else math.inf)
         end_s = math.inf if chosen.time_s is None else time.monotonic() + chosen.time_s
-        height = 0
-        while True:
+        is_over = False
+        while not is_over:
             is_over = noted.is_soon(max(0.0, min(every_s, end_s - time.monotonic(), _LONG_S)))
             is_over = is_over or time.monotonic() >= end_s
-            if not is_over and every_s == math.inf:
-                continue
-            # What does not fit on a screen cannot be written over.
-            most = shutil.get_terminal_size().lines - 1 if is_screen and not is_over else None
-            height = self._write_counts(latency, height if is_screen else 0, most)
-            if is_over:
-                return
+            if is_screen and not is_over:
+                self.screen.draw(self._lines(latency))
+            elif is_over or every_s < math.inf:
+                lines = self._lines(latency)
+                self.screen.erase()
+                self.output.write("".join(f"{line}\n" for line in lines))
+                self.output.flush()
 
-    def _write_counts(self, latency: Latency, height: int, most: int | None) -> int:
-        """Print the counts, `most` lines of them, in the place of `height`; the result is how many lines they take."""
+    def _lines(self, latency: Latency) -> list[str]:
         durations, byteorder = latency.durations(), latency.plan.plan.byteorder
         if self.chosen.is_json:
-            lines = [to_json(duration_json(each, byteorder)) for each in durations]
-        else:
-            lines = list(duration_lines(durations, latency.plan.function, byteorder, self.paint))[:most]
-        # ECMA-48: CPL, ED.
-        self.output.write(f"\x1b[{height}F\x1b[J" if height else "")
-        self.output.write("".join(f"{line}\n" for line in lines))
-        self.output.flush()
-        return len(lines)
+            return [*self._notices(), *(to_json(duration_json(each, byteorder)) for each in durations)]
+        return list(duration_lines(durations, latency.plan.function, byteorder, self.paint, latency.undecoded))
 
     def _follow(self, latency: Latency) -> None:
         """Print slow calls as they end."""
@@ -197,6 +197,7 @@ class _Measurement:
             show = make_call_formatter(plan.function, plan.plan.byteorder, self.paint)
         for call in latency.slow_calls():
             if call is None:
+                self.output.write("".join(f"{line}\n" for line in self._notices()))
                 self.output.flush()
             else:
                 self.output.write(f"{show(call)}\n")
@@ -204,7 +205,8 @@ class _Measurement:
     def _write_end(self, latency: Latency) -> None:
         account = latency.account
         if self.chosen.is_json:
-            self.output.write(f"{to_json(account_json(account))}\n")
+            lines = [*self._notices(), to_json(account_json(account))]
+            self.output.write("".join(f"{line}\n" for line in lines))
             self.output.flush()
         elif account.unfinished:
             calls = "1 call" if account.unfinished == 1 else f"{account.unfinished} calls"
@@ -212,7 +214,7 @@ class _Measurement:
             print(f"{calls} had begun and not ended{or_inner}", file=sys.stderr)
 
     def _status(self, latency: Latency, noted: Interruption) -> int:
-        if self.chosen.is_strict and (latency.trace.losses or latency.account.dropped):
+        if self.chosen.is_strict and (latency.trace.losses or latency.account.has_lost):
             return LOSS_STATUS
         if noted.signal is None or self.chosen.time_s is not None or self.chosen.count is not None:
             return 0

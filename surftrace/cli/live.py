@@ -3,23 +3,18 @@
 import gc
 import sys
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from surftrace.api import Probes, Trace
 from surftrace.cli.options import Options
-from surftrace.cli.report import report_diagnostics, report_notice
+from surftrace.cli.report import report_notice, report_refused
 from surftrace.cli.standard import Output
+from surftrace.cli.status import LOSS_STATUS
 from surftrace.cli.writers import Writer, make_writer
-from surftrace.compiler.plan import Plan
-from surftrace.lang.source import Diagnostic
 from surftrace.output.color import Paint
 from surftrace.tracing.events import Event
 from surftrace.tracing.notices import Notice
 from surftrace.tracing.pipe import Interrupted, Interruption, interruption
-
-LOSS_STATUS = 3
 
 
 def trace(probes: Probes, options: Options, paint: Paint, error_paint: Paint) -> int:
@@ -45,7 +40,7 @@ def trace(probes: Probes, options: Options, paint: Paint, error_paint: Paint) ->
             on_notice=tell,
             interruption=noted,
         ) as running:
-            _report_refused(running.refused, running.plan, error_paint)
+            report_refused(running.refused, running.plan, sys.stderr, error_paint)
             written = _Written(make_writer(options, probes, running, paint), Output(noted), told)
             try:
                 written.write_all(running, options.is_raw)
@@ -110,13 +105,3 @@ class _Written:
 
     def _notices(self) -> list[Notice]:
         return [self.told.popleft() for _ in range(len(self.told))]
-
-
-def _report_refused(refused: Sequence[Diagnostic], plan: Plan, paint: Paint) -> None:
-    """Say how much of a glob the kernel did not take, and why the first."""
-    if refused:
-        count = sum(step.is_optional for step in plan.steps)
-        message = f"the kernel refuses {len(refused)} of {count} functions: they are left out"
-        hint = f"the first one: {refused[0].message.removeprefix('the kernel refuses this: ')}"
-        warning = replace(refused[0], message=message, hints=(hint, *refused[0].hints), severity="warning")
-        report_diagnostics((warning,), sys.stderr, paint)

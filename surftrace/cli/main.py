@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TextIO
 
-from surftrace.api import Probes, compile, other_kernel, this_kernel
+from surftrace.api import Probes, compile, this_kernel
 from surftrace.cli.arguments import UsageError, shells_instance
+from surftrace.cli.kernels import printed_target
 from surftrace.cli.options import SHORT_HELP, Options, parse_options
 from surftrace.cli.report import print_explanation, report_diagnostics, report_error
 from surftrace.errors import SurftraceError
-from surftrace.kernel.machine import Machine, machine_named
+from surftrace.kernel.machine import machine_named
 from surftrace.kernel.target import Target
 from surftrace.output.color import Paint, colored, plain
 
@@ -71,7 +72,7 @@ def _has_color() -> bool:
 def _run(options: Options, paint: Paint) -> int:
     if options.is_dry_run or options.is_explained or options.output is not None:
         return _compile_only(options, paint)
-    if _machine(options) != machine_named(os.uname().machine):
+    if options.arch is not None and machine_named(options.arch) != machine_named(os.uname().machine):
         raise UsageError(f"this machine cannot run a trace for {options.arch}", "print it with -S, or write it with -o")
     kernel = this_kernel(btf=options.btfs, vmlinux=options.vmlinux, modules=options.modules, must_trace=True)
     probes = _compile(options, kernel, paint)
@@ -85,10 +86,7 @@ def _run(options: Options, paint: Paint) -> int:
 
 
 def _compile_only(options: Options, paint: Paint) -> int:
-    has_types = options.btfs or options.vmlinux is not None
-    if not has_types and _machine(options) != machine_named(os.uname().machine):
-        raise UsageError("the types of this machine's kernel are not those of another", "give its BTF with -b FILE")
-    probes = _compile(options, _kernel(options), paint)
+    probes = _compile(options, printed_target(options), paint)
     if options.is_explained:
         print_explanation(probes.resolved, _paint(options.color, sys.stdout))
         return 0
@@ -113,20 +111,6 @@ def _compile_only(options: Options, paint: Paint) -> int:
     return 0
 
 
-def _kernel(options: Options) -> Target:
-    """The kernel of the files that were given; the running one where its types were not."""
-    if options.btfs or options.vmlinux is not None:
-        return other_kernel(
-            btf=options.btfs,
-            vmlinux=options.vmlinux,
-            modules=options.modules,
-            symbols=options.symbols,
-            release=options.kernel,
-            arch=options.arch,
-        )
-    return this_kernel(modules=options.modules, symbols=options.symbols)
-
-
 def _compile(options: Options, kernel: Target, paint: Paint) -> Probes:
     probes = compile(
         *options.expressions,
@@ -137,7 +121,3 @@ def _compile(options: Options, kernel: Target, paint: Paint) -> Probes:
     )
     report_diagnostics(probes.warnings, sys.stderr, paint)
     return probes
-
-
-def _machine(options: Options) -> Machine:
-    return machine_named(options.arch or os.uname().machine)

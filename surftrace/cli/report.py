@@ -1,8 +1,9 @@
 """Errors and warnings as people read them, on standard error; explanations, on standard output."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from surftrace.compiler.resolved import Resolved
@@ -12,6 +13,7 @@ from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
 
 if TYPE_CHECKING:  # a dry run has none of it
+    from surftrace.compiler.plan import Plan
     from surftrace.tracing.notices import Notice
 
 
@@ -29,7 +31,21 @@ def report_notice(notice: "Notice", stream: TextIO, paint: Paint) -> None:
     """Print what has happened to a trace, as a warning. Whoever does not read it keeps nobody waiting for long."""
     lines = [f"surftrace: {paint(Role.WARNING, 'warning')}: {escape(notice.message)}"]
     lines += [f"{paint(Role.HINT, 'hint')}: {escape(hint)}" for hint in notice.hints]
-    from surftrace.cli.standard import write_soon  # a dry run has no notices
+    _write_soon(lines, stream)
+
+
+def report_refused(refused: Sequence[Diagnostic], plan: "Plan", stream: TextIO, paint: Paint) -> None:
+    """Print, if the kernel did not take all of a glob, how much of it, and why the first; waiting as for a notice."""
+    if refused:
+        count = len({step.event for step in plan.steps if step.is_optional})
+        message = f"the kernel refuses {len(refused)} of {count} functions: they are left out"
+        hint = f"the first one: {refused[0].message.removeprefix('the kernel refuses this: ')}"
+        warning = replace(refused[0], message=message, hints=(hint, *refused[0].hints), severity="warning")
+        _write_soon(_lines(warning, paint, _columns(stream)), stream)
+
+
+def _write_soon(lines: Iterable[str], stream: TextIO) -> None:
+    from surftrace.cli.standard import write_soon  # a dry run has nothing to write while a trace is on
 
     text = memoryview("".join(f"{line}\n" for line in lines).encode(stream.encoding, "backslashreplace"))
     stream.flush()
@@ -40,10 +56,14 @@ def report_notice(notice: "Notice", stream: TextIO, paint: Paint) -> None:
 
 def report_diagnostics(diagnostics: tuple[Diagnostic, ...], stream: TextIO, paint: Paint) -> None:
     """Print diagnostics in their order."""
-    columns = shutil.get_terminal_size().columns if stream.isatty() else None
+    columns = _columns(stream)
     for diagnostic in diagnostics:
         for line in _lines(diagnostic, paint, columns):
             print(line, file=stream)
+
+
+def _columns(stream: TextIO) -> int | None:
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def print_explanation(resolved: Resolved, paint: Paint) -> None:

@@ -1,8 +1,6 @@
 """`surftrace --stack-count`: stacks counted in the kernel, as a table, as folded lines, as a flame graph."""
 
-import math
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -10,8 +8,10 @@ from surftrace.api import Probes
 from surftrace.cli.arguments import UsageError, shells_instance
 from surftrace.cli.files import check_file, write_file
 from surftrace.cli.options import Options
-from surftrace.cli.report import report_notice
+from surftrace.cli.report import report_notice, report_refused
 from surftrace.cli.standard import Output
+from surftrace.cli.status import LOSS_STATUS
+from surftrace.cli.waiting import wait
 from surftrace.compiler.countedfields import STACK
 from surftrace.compiler.counting import Counting
 from surftrace.lang.syntax import Kind
@@ -22,23 +22,19 @@ from surftrace.output.flame import flame_graph
 from surftrace.output.folded import FoldedStack, folded_text, total_of
 from surftrace.output.text import frame_lines
 from surftrace.tracing.countedstacks import CountedStack, counted_stacks
-from surftrace.tracing.counting import Counter, Counts
+from surftrace.tracing.counting import Counts
 from surftrace.tracing.frames import LinesOf, make_lines_of, without_offset
 from surftrace.tracing.notices import Notice
-from surftrace.tracing.pipe import Interrupted, Interruption, interruption
+from surftrace.tracing.pipe import Interrupted, interruption
 
 STDOUT = "-"
 # The kernel's own 2,048 rows are soon full of stacks; each takes some hundred bytes.
 _ROWS = 1 << 13
-# Another look at whether modules have come or gone.
-_LOOK_S = 1.0
 # In place of frames: a stack without its outermost ones is none that begins where it ends.
 _CUT, _LOST = "(cut)", "(lost)"
 _CUT_HINT = "-s shows whole stacks, each with its event"
 _INSIDE_HINT = "count at the begin of the function, or look at each stack with -s"
 _FULL_HINT = "a filter lets less in"
-LOSS_STATUS = 3
-
 
 _COUNTING = Counting(by=(STACK,), rows=_ROWS)
 
@@ -73,38 +69,23 @@ def run_stack_count(probes: Probes, options: Options, paint: Paint, error_paint:
 
     with interruption() as noted:
         with count(probes, _COUNTING, instance=options.instance, on_notice=tell, interruption=noted) as counter:
-            _report_refused(counter, tell)
+            report_refused(counter.refused, counter.plan.plan, sys.stderr, error_paint)
             _tell_doubts(probes, tell)
             print("surftrace: counting stacks", file=sys.stderr, flush=True)
-            _wait(counter, noted, options.time_s)
+            wait(counter, noted, options.time_s)
             counts = counter.finish()
         stacks = counted_stacks(counts.rows, probes.resolved.probes)
         _tell_lacks(stacks, counts, tell)
+        output = Output(noted)
         if has_table:
-            output = Output(noted)
             output.write("".join(f"{line}\n" for line in _table(stacks, lines_of, paint)))
-            with suppress(Interrupted):
-                output.flush()
         else:
-            _write_files(stacks, probes, options)
+            _write_folded(stacks, probes, options, output)
+        with suppress(Interrupted):
+            output.flush()
     if options.is_strict and (counts.has_lost or counter.losses):
         return LOSS_STATUS
     return 0 if noted.signal is None or options.time_s is not None else 128 + noted.signal
-
-
-def _wait(counter: Counter, noted: Interruption, time_s: float | None) -> None:
-    """Until the time or a signal; modules that come and go are told of meanwhile."""
-    deadline = time.monotonic() + (time_s if time_s is not None else math.inf)
-    while (left_s := deadline - time.monotonic()) > 0 and not noted.is_soon(min(_LOOK_S, left_s)):
-        counter.notices.look_at_modules()
-
-
-def _report_refused(counter: Counter, tell: Callable[[Notice], None]) -> None:
-    if counter.refused:
-        optional = {step.event for step in counter.plan.plan.steps if step.is_optional}
-        first = counter.refused[0].message.removeprefix("the kernel refuses this: ")
-        message = f"the kernel refuses {len(counter.refused)} of {len(optional)} functions: they are left out"
-        tell(Notice(message, (f"the first one: {first}",)))
 
 
 def _tell_doubts(probes: Probes, tell: Callable[[Notice], None]) -> None:
@@ -144,12 +125,11 @@ def _table(stacks: Sequence[CountedStack], lines_of: LinesOf | None, paint: Pain
     yield paint(Role.FAINT, total_of(total, len(stacks)))
 
 
-def _write_files(stacks: Sequence[CountedStack], probes: Probes, options: Options) -> None:
-    """The folded lines and the picture, whichever are asked for."""
+def _write_folded(stacks: Sequence[CountedStack], probes: Probes, options: Options, output: Output) -> None:
+    """The folded lines and the picture, whichever are asked for; lines for standard output are kept there."""
     folded = list(folded_stacks(stacks))
     if options.folded == STDOUT:
-        sys.stdout.write(folded_text(folded))
-        sys.stdout.flush()
+        output.write(folded_text(folded))
     elif options.folded is not None:
         write_file(options.folded, folded_text(folded))
     if options.flame is not None:

@@ -65,9 +65,13 @@ class Output:
             self._forget(size - len(data))
 
     def _forget(self, written: int) -> None:
-        """What is wholly among so many bytes is not kept any more."""
+        """Keep what comes after so many bytes: of what was written in part, the rest."""
         ends = accumulate(len(each.data) for each in self.kept)
-        self.kept = [each for each, end in zip(self.kept, ends, strict=True) if end > written]
+        self.kept = [
+            _Kept(each.data[max(0, written - end + len(each.data)) :], each.is_event)
+            for each, end in zip(self.kept, ends, strict=True)
+            if end > written
+        ]
 
     def _write(self, data: memoryview) -> int:
         """Write what is taken: how many bytes."""

@@ -155,7 +155,7 @@ def _asked_names(counting: Counting) -> tuple[str, ...]:
 
 
 def _check(counting: Counting) -> None:
-    """Refuse what is asked for twice, or more than a table has room for."""
+    """Refuse what is asked for twice."""
     names = (counting.by, counting.sums, counting.ranges, tuple(spread.name for spread in counting.spreads))
     for each in names:
         if twice := next((name for name in each if each.count(name) > 1), None):

@@ -1,5 +1,6 @@
 """Counts to people and programs: rows with their sums, least and greatest, and histograms; a table, or JSON."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from surftrace.compiler.counting import Counting
@@ -7,7 +8,7 @@ from surftrace.compiler.resolved import Field
 from surftrace.compiler.values import ByteOrder
 from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
-from surftrace.output.histogram import Bucket, Cell, bar_lines, buckets_of, table_lines
+from surftrace.output.histogram import Bucket, Cell, bar_lines, buckets_of, raw_lines, table_lines
 from surftrace.output.jsonl import Json
 from surftrace.output.numbers import float_of, plain_number, show_field
 from surftrace.output.text import show_value
@@ -26,7 +27,9 @@ class Summary:
 
     The rest is by the names of values:
 
-    `sums`, `averages`, and `ranges`, which are the least and the greatest number; `spreads`: histograms.
+    `sums`, `averages`, which need hits, and `ranges`, which are the least and the greatest number; `spreads`:
+    histograms. A fraction that is not a number (NaN) is in no range with numbers; in a histogram it has a bucket of its
+    own, as what is infinite has.
     """
 
     label: str
@@ -54,8 +57,8 @@ def _summary(row: CountedRow, counting: Counting, byteorder: ByteOrder) -> Summa
         if name in counting.sums and name not in sums:
             sums[name] = sum(figure * hits for figure, hits in figures)
         if name in counting.ranges and figures:
-            ranges[name] = min(figures)[0], max(figures)[0]
-    hits = row.hits or 1
+            ordered = [figure for figure, _ in figures if not math.isnan(figure)] or [math.nan]
+            ranges[name] = min(ordered), max(ordered)
     return Summary(
         row.event.label,
         row.event.event.shown_name,
@@ -63,10 +66,10 @@ def _summary(row: CountedRow, counting: Counting, byteorder: ByteOrder) -> Summa
         tuple(_frame(frame) for value in row.values if _is_stack(value) for frame in _frames(value)),
         row.hits,
         {name: sums[name] for name in counting.sums if name in sums},
-        {name: sums[name] / hits for name in counting.sums if name in sums},
+        {name: sums[name] / row.hits for name in counting.sums if name in sums and row.hits},
         ranges,
         {
-            spread.name: buckets_of(_whole(row.numbers[spread.name], byteorder), spread.width)
+            spread.name: _buckets(row.numbers[spread.name], spread.width, byteorder)
             for spread in counting.spreads
             if spread.name in row.numbers
         },
@@ -93,9 +96,16 @@ def _figures(numbers: Numbers, byteorder: ByteOrder) -> Iterator[tuple[Figure, i
             yield figure_of(numbers.field, number, byteorder), hits
 
 
-def _whole(numbers: Numbers, byteorder: ByteOrder) -> Iterator[tuple[int | Range, int]]:
-    for number, hits in numbers.counts:
-        yield (int(figure_of(numbers.field, number, byteorder)) if isinstance(number, int) else number), hits
+def _buckets(numbers: Numbers, width: int | None, byteorder: ByteOrder) -> list[Bucket]:
+    """The histogram of a value, what is infinite or no number last."""
+    whole: list[tuple[int | Range, int]] = [each for each in numbers.counts if isinstance(each[0], Range)]
+    others: dict[str, int] = {}
+    for figure, hits in _figures(numbers, byteorder):
+        if math.isfinite(figure):
+            whole.append((int(figure), hits))
+        else:
+            others[str(figure)] = others.get(str(figure), 0) + hits
+    return [*buckets_of(whole, width), *(Bucket(0, 0, hits, name) for name, hits in sorted(others.items()))]
 
 
 def figure_of(field: Field, number: int, byteorder: ByteOrder) -> Figure:
@@ -156,12 +166,7 @@ def _shown(figure: Figure | None) -> str:
 
 def undecoded_lines(counts: Counts, paint: Paint) -> list[str]:
     """The text of tables that may mean several things, as the kernel has it, line by line and escaped."""
-    return [
-        f"{paint(Role.EVENT, escape(event.label))}: {escape(line)}"
-        for event, text in counts.undecoded
-        for line in text.decode(errors="surrogateescape").split("\n")
-        if line
-    ]
+    return [line for event, text in counts.undecoded for line in raw_lines(event.label, text, paint)]
 
 
 def json_rows(rows: Iterable[Summary], byteorder: ByteOrder) -> Iterator[dict[str, Json]]:
@@ -174,15 +179,26 @@ def json_rows(rows: Iterable[Summary], byteorder: ByteOrder) -> Iterator[dict[st
             shown["stack"] = list(row.stack)
         shown["hits"] = row.hits
         if row.sums:
-            shown["sums"] = dict(row.sums)
+            shown["sums"] = {name: _json_figure(figure) for name, figure in row.sums.items()}
         if row.ranges:
-            shown["ranges"] = {name: {"min": low, "max": high} for name, (low, high) in row.ranges.items()}
+            shown["ranges"] = {
+                name: {"min": _json_figure(low), "max": _json_figure(high)} for name, (low, high) in row.ranges.items()
+            }
         if row.spreads:
             shown["histograms"] = {
-                name: [{"low": each.low, "high": each.high, "hits": each.hits} for each in buckets if each.hits]
+                name: [
+                    {"low": each.name or each.low, "high": each.name or each.high, "hits": each.hits}
+                    for each in buckets
+                    if each.hits
+                ]
                 for name, buckets in row.spreads.items()
             }
         yield shown
+
+
+def _json_figure(figure: Figure) -> Json:
+    """A number; as text what JSON has no number for."""
+    return figure if math.isfinite(figure) else str(figure)
 
 
 def json_totals(counts: Counts) -> dict[str, Json]:

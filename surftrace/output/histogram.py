@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from surftrace.output.color import Paint, Role
+from surftrace.output.escape import escape
 from surftrace.record import record
 from surftrace.tracing.histogram import Range
 
@@ -22,11 +23,15 @@ class Cell:
 
 @record
 class Bucket:
-    """A bucket of a histogram: its numbers from `low` to `high`, and how many there were."""
+    """A bucket of a histogram: its numbers from `low` to `high`, and how many there were.
+
+    `name` is that of what has no place among numbers, `inf` or `nan`, and empty otherwise.
+    """
 
     low: int
     high: int
     hits: int
+    name: str = ""
 
 
 def table_lines(heads: Sequence[Cell], rows: Iterable[Sequence[Cell]], paint: Paint) -> list[str]:
@@ -85,7 +90,7 @@ def _between(first: tuple[int, int], last: tuple[int, int], width: int | None) -
 def bar_lines(buckets: Sequence[Bucket], paint: Paint, show: Callable[[int], str] = str) -> list[str]:
     """A line for each bucket, with a bar as long as its part of the fullest one. `show` gives a number's text."""
     most = max((bucket.hits for bucket in buckets), default=0)
-    lows = [show(bucket.low) for bucket in buckets]
+    lows = [bucket.name or show(bucket.low) for bucket in buckets]
     highs = [show(bucket.high) if bucket.high != bucket.low else "" for bucket in buckets]
     widths = [max(map(len, texts), default=0) for texts in (lows, highs, [str(bucket.hits) for bucket in buckets])]
     lines = []
@@ -96,3 +101,9 @@ def bar_lines(buckets: Sequence[Bucket], paint: Paint, show: Callable[[int], str
         bar = paint(Role.EVENT, "@" * length) + " " * (_BAR_WIDTH - length)
         lines.append(f"{low:>{widths[0]}} {dots} {high:<{widths[1]}}  {bucket.hits:>{widths[2]}} |{bar}|")
     return lines
+
+
+def raw_lines(label: str, text: bytes, paint: Paint) -> list[str]:
+    """The text of a table that may mean several things, as the kernel has it, line by line and escaped."""
+    lines = text.decode(errors="surrogateescape").split("\n")
+    return [f"{paint(Role.EVENT, escape(label))}: {escape(line)}" for line in lines if line]

@@ -28,6 +28,11 @@ def to_json(value: Mapping[str, Json]) -> str:
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
 
 
+def notice_json(message: str) -> dict[str, Json]:
+    """What happened, as a JSON object."""
+    return {"type": "notice", "message": message}
+
+
 def _record(record: Record, byteorder: ByteOrder) -> dict[str, Json]:
     match record:
         case Event():

@@ -6,11 +6,11 @@ from dataclasses import replace
 from surftrace.compiler.values import ByteOrder
 from surftrace.output.color import Paint, Role
 from surftrace.output.escape import escape
-from surftrace.output.histogram import Bucket, bar_lines, buckets_of
+from surftrace.output.histogram import Bucket, bar_lines, buckets_of, raw_lines
 from surftrace.output.jsonl import Json, make_json_formatter, to_json
 from surftrace.output.text import Layout, make_formatter, show_value
-from surftrace.output.typed import typed_event, typed_value
-from surftrace.tracing.events import Record
+from surftrace.output.typed import decoded, typed_event, typed_value
+from surftrace.tracing.events import Event, Record
 from surftrace.tracing.histogram import Range
 from surftrace.tracing.latency import Account, Durations, SlowCall
 
@@ -32,9 +32,15 @@ def _between(limits: tuple[int, int]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def duration_lines(durations: Sequence[Durations], function: str, byteorder: ByteOrder, paint: Paint) -> Iterator[str]:
-    """The lines of all groups: how many calls, their times, a line with a bar for each power of two."""
-    if not durations:
+def duration_lines(
+    durations: Sequence[Durations], function: str, byteorder: ByteOrder, paint: Paint, undecoded: bytes = b""
+) -> Iterator[str]:
+    """The lines of all groups: how many calls, their times, a line with a bar for each power of two.
+
+    `undecoded`: the kernel's text where it may mean several things.
+    """
+    yield from raw_lines(function, undecoded, paint)
+    if not durations and not undecoded:
         yield f"{paint(Role.EVENT, escape(function))}: no calls"
     for number, each in enumerate(durations):
         if number:
@@ -81,6 +87,9 @@ def account_json(account: Account) -> dict[str, Json]:
         "dropped": account.dropped,
         "missed": account.missed,
         "unfinished": account.unfinished,
+        "lost": [{"cpu": cpu, "count": count} for cpu, count in account.lost],
+        "unread": account.unread,
+        "undecoded": decoded(account.undecoded),
     }
 
 
@@ -110,6 +119,8 @@ def make_call_json_formatter(byteorder: ByteOrder) -> Callable[[SlowCall | Recor
     format_record = make_json_formatter(byteorder)
 
     def format_call(call: SlowCall | Record) -> str:
+        if isinstance(call, Event):
+            return to_json({"type": "text", "text": f"{call.name}: {decoded(call.text)}"})
         if not isinstance(call, SlowCall):
             return format_record(call)
         event = typed_event(call.event, byteorder)

@@ -56,7 +56,7 @@ def typed_event(event: Event, byteorder: ByteOrder) -> TypedEvent:
         "" if event.place else decoded(event.text),
         event.stack,
         event.lines,
-        event.user_stack,
+        tuple(decoded(frame.encode(errors="surrogateescape")) for frame in event.user_stack),
     )
 
 

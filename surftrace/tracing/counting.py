@@ -103,7 +103,7 @@ class Counter:
         self._events = [event for event in plan.events if self._is_there(event)] if refused else list(plan.events)
 
     def read(self) -> Counts:
-        """What was counted so far. TracefsError where the instance is gone."""
+        """What was counted so far. TracefsError where the instance or a table is gone."""
         self.notices.look_at_modules()
         rows: list[CountedRow] = []
         unread: list[Uncounted] = []
@@ -113,10 +113,10 @@ class Counter:
             try:
                 found = read_counts(event, self._text(event))
             except HistogramError as error:
-                if error.text.strip():
+                if error.has_more:
                     undecoded.append((event, error.text))
                     continue
-                raise TracefsError(f"the tables of {event.event.shown_name} are gone: {error.message}") from None
+                raise TracefsError(f"cannot read the counts of {event.event.shown_name}: {error.message}") from None
             rows.extend(found.rows)
             unread.extend(found.unread)
             dropped.extend(found.dropped)

@@ -14,13 +14,17 @@ from surftrace.record import record
 
 
 class HistogramError(SurftraceError):
-    """A text that is not of so many tables, or of more than can be: `text` is it."""
+    """A text that is not of so many tables, or of more than can be: `text` is it.
+
+    `has_more`: there are more than the kernel has, which a string in it makes look so; it is none where there are less.
+    """
 
     exit_status = 1
 
-    def __init__(self, message: str, text: bytes) -> None:
+    def __init__(self, message: str, text: bytes, has_more: bool = False) -> None:
         super().__init__(message)
         self.text = text
+        self.has_more = has_more
 
 
 @record
@@ -127,8 +131,9 @@ def parse_histograms(text: bytes, strings: Collection[str] = (), count: int | No
     """
     ends = list(_TOTALS.finditer(text))
     if count is not None and len(ends) != count:
-        why = "a string in it looks like one" if len(ends) > count else "somebody else has removed what counts"
-        raise HistogramError(f"the kernel tells of {len(ends)} tables, not of {count}: {why}", text)
+        has_more = len(ends) > count
+        why = "a string in it looks like one" if has_more else "somebody else has removed what counts"
+        raise HistogramError(f"the kernel tells of {len(ends)} tables, not of {count}: {why}", text, has_more)
     starts = [0, *(end.end() for end in ends)]
     if starts[-1] != len(text):
         raise HistogramError("the kernel's text of a table has no end", text)

@@ -14,7 +14,7 @@ from surftrace.kernel.addresses import AddressMap
 from surftrace.kernel.target import Kernel
 from surftrace.record import record
 from surftrace.tracing.events import Content, Event, Record, Value
-from surftrace.tracing.histogram import Histogram, Key, Range, parse_histograms
+from surftrace.tracing.histogram import Histogram, HistogramError, Key, Range, parse_histograms
 from surftrace.tracing.notices import Notice
 from surftrace.tracing.pipe import Interruption
 from surftrace.tracing.running import RunningKernel
@@ -80,31 +80,53 @@ class SlowCall:
 class Account:
     """What became of calls that had begun: `ended` were measured. Others were not: `dropped`, for a table was full,
     `missed`, for their return was not seen, at least `unfinished`, for they had not ended.
+
+    Of slow calls, so many of each CPU were `lost`, which had no room in the buffer, and `unread`, for which there was
+    no time at the end. `undecoded`: the text of the last table whose strings look like rows themselves, as it is.
     """
 
     ended: int = 0
     dropped: int = 0
     missed: int = 0
     unfinished: int = 0
+    lost: tuple[tuple[int, int], ...] = ()
+    unread: int = 0
+    undecoded: bytes = b""
+
+    @property
+    def has_lost(self) -> bool:
+        """Are there calls that ended, and are in no duration and are not shown?"""
+        return bool(self.dropped or self.missed or self.lost or self.unread or self.undecoded)
 
 
 class Latency:
-    """A measurement that is on. `account` is known once it is finished."""
+    """A measurement that is on. `account` is known once it is finished.
+
+    `undecoded`: the text of the kernel's table that the durations are of, where strings in it look like rows.
+    """
 
     def __init__(self, plan: LatencyPlan, trace: Trace, symbol_at: Callable[[int], str | None]) -> None:
         self.plan = plan
         self.trace = trace
         self.account = Account()
+        self.undecoded = b""
         self._read_call = call_reader(plan, symbol_at)
 
     def durations(self) -> tuple[Durations, ...]:
         """How long the calls took that have ended so far, for each group, that with the most calls first.
 
-        Without a group there is one. HistogramError, TracefsError where the kernel's table is none.
+        Without a group there is one. There is none where the table is `undecoded`. TracefsError where it is no table.
         """
         group = self.plan.group
         strings = (group.name,) if group is not None and group.is_string else ()
-        table = self._table(self.plan.event, strings)
+        try:
+            table = self._table(self.plan.event, strings)
+        except HistogramError as error:
+            self.undecoded = error.text
+            return ()
+        self.undecoded = table.unread
+        if self.undecoded:
+            return ()
         buckets: dict[tuple[Key, ...], list[Bucket]] = {} if group is not None else {(): []}
         for row in table.rows:
             *others, power = row.keys
@@ -133,11 +155,34 @@ class Latency:
         self.trace.finish()
         missed = sum(count for event, count in self.trace.losses.hits if event == self.plan.end)
         unfinished = begun.hits - ended.hits - ended.dropped - missed
-        self.account = Account(ended.hits, begun.dropped + ended.dropped, missed, max(0, unfinished))
+        self.account = Account(
+            ended.hits,
+            begun.dropped + ended.dropped,
+            missed,
+            max(0, unfinished),
+            self.trace.losses.events,
+            self.trace.losses.unread,
+            self.undecoded,
+        )
 
     def _table(self, event: str, strings: Sequence[str] = ()) -> Histogram:
         text = self.trace.instance.tracefs.read(f"{self.plan.folder(event)}/hist")
-        return parse_histograms(text, strings, 1)[0]
+        try:
+            return parse_histograms(text, strings, 1)[0]
+        except HistogramError as error:
+            if error.has_more:
+                raise
+            raise TracefsError(f"cannot read the durations of {self.plan.function}: {error.message}") from None
+
+    def notices(self) -> Iterator[Notice]:
+        """What there is to say of calls that are in no duration, once it is finished."""
+        if self.account.dropped:
+            what = "places on stacks" if self.plan.has_exact_keys else "threads"
+            hint = "a filter lets less in, and each measurement begins with empty ones"
+            yield Notice(f"{self.account.dropped} calls not measured: the kernel's tables of {what} were full", (hint,))
+        if self.account.undecoded:
+            message = f"a string in the table of {self.plan.function} looks like rows of it: it is printed as it is"
+            yield Notice(message, ("measure by pid, or by a number, instead of by a string",))
 
 
 class _Symbols:
@@ -193,16 +238,8 @@ def running_latency(
             latency.finish()
             raise
         latency.finish()
-    for notice in _notices(latency):
+    for notice in latency.notices():
         tell(notice)
-
-
-def _notices(latency: Latency) -> Iterator[Notice]:
-    account = latency.account
-    if account.dropped:
-        what = "places on stacks" if latency.plan.has_exact_keys else "threads"
-        hint = "a filter lets less in, and each measurement begins with empty ones"
-        yield Notice(f"{account.dropped} calls not measured: the kernel's tables of {what} were full", (hint,))
 
 
 def _group_value(group: Field, key: Key) -> Value:

@@ -23,6 +23,8 @@ _LOOK_AGAIN_S = 0.5
 _DRAIN_CPU_S = 2.0
 _DRAIN_S = 5.0
 
+# poll(2) takes no longer time.
+_LONGEST_S = 1e6
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,7 +60,7 @@ class Interruption:
         """Is the trace to end, now or before so many seconds have passed?"""
         poller = select.poll()
         poller.register(self.socket, select.POLLIN)
-        poller.poll(0 if self.is_ending else patience_s * 1000)
+        poller.poll(0 if self.is_ending else min(patience_s, _LONGEST_S) * 1000)
         return self.is_ending
 
     def end(self) -> None:
@@ -130,7 +132,8 @@ def read_pipe(
 ) -> Iterator[bytes]:
     """Blocks of whole lines as they come, until `time_s` seconds have passed or the trace is to end.
 
-    `is_each`: a block is one record; else as many as there are. An empty block says that what came is to be shown.
+    `is_each`: a block is one record; else as many as there are. An empty block says that what came is to be shown; in a
+    quiet trace it comes now and then.
     `stop` ends the recording when the end comes, and what was recorded before is still read. `look` is called now and
     then.
     """
@@ -155,7 +158,7 @@ def read_pipe(
             if line_end:
                 yield lines + line_end
                 unseen += 1
-        if unseen and (not block or unseen == (_MANY_RECORDS if is_each else 1)):
+        if not block or unseen == (_MANY_RECORDS if is_each else 1):
             yield b""
             unseen = 0
         if is_ending:
@@ -177,7 +180,8 @@ def _read_record(pipe: int) -> bytes:
     """One record, with the line before it that tells of lost ones, if there is one.
 
     Linux kernel/trace/trace.c, tracing_read_pipe: it prints records until it has as many bytes as are asked for, and
-    gives what is left of these to the next read, which gets nothing else. So no string can pass for a record.
+    gives what is left of these to the next read, which gets nothing else: no record is a single byte. So no string can
+    pass for a record.
     """
     first = _read(pipe, 1)
     return first + _read(pipe) if first else b""

@@ -76,6 +76,7 @@ class RateWatch:
         self.paused_s = 0.0
         self.pauses = 0
         self.is_paused = False
+        self.error: Exception | None = None
         self._window = Window()
         self._on = threading.Event()
         self._over = threading.Event()
@@ -133,7 +134,7 @@ class RateWatch:
         self._window.clear()
         try:
             pause(self.plan, self.instance)
-            self.tell(excess)
+            self._tell(excess)
             if self.limit.is_end:
                 self._over.set()
                 self.noted.end()
@@ -143,6 +144,14 @@ class RateWatch:
                 self._excess()  # from here it counts again
         finally:
             self.paused_s += time.monotonic() - start
+
+    def _tell(self, excess: Excess) -> None:
+        """Whoever hears of it may raise, of which this thread must not die: the trace ends, and raises it."""
+        try:
+            self.tell(excess)
+        except Exception as error:  # theirs to see
+            self.error = error
+            self.noted.end()
 
     def _excess(self) -> Excess | None:
         """What is too often, if anything is, by what has come within the last second."""

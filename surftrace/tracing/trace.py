@@ -109,6 +109,8 @@ class Trace:
         self.watch.stop()
         losses = read_losses(self.instance, self.noted.is_cut)
         self.losses = replace(losses, unread=losses.unread + self.given_up)
+        if self.watch.error is not None:
+            raise self.watch.error
         self.notices.ended(self.watch, self.losses)
 
     def _look(self) -> None:

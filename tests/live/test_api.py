@@ -115,6 +115,27 @@ except surftrace.TraceWarning as warning:
 """
 
 
+_OVER = """
+import os, surftrace, warnings
+warnings.simplefilter("error")
+try:
+    with surftrace.compile("p __x64_sys_getpriority").trace(max_rate=100) as trace:
+        for _ in range(10_000):
+            os.getpriority(0, 0)
+        for event in trace:
+            pass
+except surftrace.TraceWarning as warning:
+    print(warning)
+assert next(trace, None) is None
+"""
+
+
+@pytest.mark.kernels("newest")
+def test_a_warning_that_is_an_error_ends_a_paused_trace(guest: Guest) -> None:
+    result = guest.run(["python3", "-c", _OVER]).expect()
+    assert re.fullmatch(r"f0 happens \d+ times a second: paused for 1 s \(--max-rate 100\)\n", result.stdout)
+
+
 @pytest.mark.kernels("newest")
 def test_what_happens_is_a_warning(guest: Guest) -> None:
     result = guest.run(["python3", "-c", _WARNED]).expect()

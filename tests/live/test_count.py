@@ -54,8 +54,8 @@ def _end(count: Process) -> Result:
 
 
 def _records(output: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The rows, and the record that comes last."""
-    *rows, end = valid_lines("count", output)
+    """The rows, and the record that comes last. What is told besides is on standard error, too."""
+    *rows, end = (line for line in valid_lines("count", output) if line["type"] != "notice")
     assert end["type"] == "end"
     return rows, end
 
@@ -158,6 +158,8 @@ def test_strings_forge_no_rows(guest: Guest) -> None:
     assert rows == []
     assert [each["event"] for each in end["undecoded"]] == ["f0"]
     assert "looks like rows of it" in result.stderr
+    notice, _ = valid_lines("count", result.stdout)
+    assert "looks like rows of it" in notice["message"]
 
 
 def test_a_full_table_is_told(guest: Guest) -> None:

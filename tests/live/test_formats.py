@@ -61,7 +61,8 @@ def test_json(guest: Guest) -> None:
     for record in (first, *records, last):
         _VALIDATOR.validate(record)
     assert first["events"] == ["f0", "sched/sched_process_fork"]
-    assert last == {"type": "end", "events": len(records), "lost": [], "missed": [], "pauses": 0, "paused_ns": 0}
+    unseen = {"lost": [], "missed": [], "unread": 0, "pauses": 0, "paused_ns": 0}
+    assert last == {"type": "end", "events": len(records), **unseen}
     asked = [record for record in records if record["event"] == "f0"]
     assert [record["values"] for record in asked] == [{"pid": 1, "comm": asked[0]["values"]["comm"], "next": "0x1"}] * 3
     assert all(any("getscheduler" in frame for frame in record["stack"]) for record in asked)

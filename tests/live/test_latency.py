@@ -81,7 +81,8 @@ def test_durations_agree_with_a_trace_of_the_same_calls(guest: Guest) -> None:
         trace.signal(signal.SIGINT)
         expected = _pairs(event_lines(trace.wait().stdout))
     assert start["function"] == "hrtimer_nanosleep"
-    assert end == {"type": "end", "calls": 6, "dropped": 0, "missed": 0, "unfinished": 0}
+    nothing = {"dropped": 0, "missed": 0, "unfinished": 0, "lost": [], "unread": 0, "undecoded": ""}
+    assert end == {"type": "end", "calls": 6, **nothing}
     assert durations["calls"] == len(expected) == 6
     assert durations["sum_ns"] == pytest.approx(sum(expected) * 1e9, abs=6 * _SLACK_S * 1e9)
     found = Counter({bucket["high_ns"]: bucket["calls"] for bucket in durations["buckets"]})
@@ -137,6 +138,23 @@ def test_slow_calls_with_the_values_of_their_begin(guest: Guest) -> None:
     )
     assert match, result.stdout
     assert 150 <= int(match[1]) < 3000
+
+
+# What would be another row, were it not a part of a name.
+_FORGED = f"{'x':<60}, ns: ~ 2^3  }} hitcount:          1  ns:          5\n{{ name: {'forged':<60}"
+
+
+@pytest.mark.kernels("newest")
+def test_a_string_that_looks_like_a_row_is_told(guest: Guest) -> None:
+    probe = 'p do_sys_openat2 name=filename:ustring f:COMM=="cat"'
+    with _measuring(guest, "--json", "--strict", "--by", "name", probe) as measurement:
+        guest.run(["cat", _FORGED])
+        measurement.signal(signal.SIGINT)
+        result = measurement.wait()
+    start, notice, end = valid_lines("latency", result.stdout)
+    assert (result.status, start["type"], end["calls"] > 0) == (3, "start", True)
+    assert "looks like rows of it" in notice["message"]
+    assert _FORGED in end["undecoded"]
 
 
 @pytest.mark.kernels("newest")

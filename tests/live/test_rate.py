@@ -137,16 +137,17 @@ def test_who_read_the_warnings_has_gone(guest: Guest) -> None:
 @pytest.mark.kernels("newest")
 def test_a_probe_that_goes_in_a_pause(guest: Guest) -> None:
     """It does not keep the rest from going on."""
-    other = _ENABLE.replace("/f0/", "/f1/")
-    with running(guest, "--max-rate", "500", _PROBE, "p vfs_fsync") as trace:
+    with running(guest, "--max-rate", "500", _PROBE, "p __x64_sys_sched_getscheduler") as trace:
         deleting = guest.start(
             ["sh", "-c", f"until grep -q 0 {_ENABLE}; do :; done; until echo -:surftrace/f0 >> {_KPROBES}; do :; done"]
         )
-        _call(guest, 2)
+        _call(guest, 4, 0.01)
         assert deleting.wait().status == 0
-        guest.run(["sh", "-c", f"until grep -q 1 {other}; do :; done"]).expect()
-        guest.run(["python3", "-c", "import os; os.fsync(os.open('/tmp/synced', os.O_CREAT | os.O_WRONLY))"]).expect()
+        asking = guest.start(
+            ["python3", "-c", "import os, time\nwhile True: os.sched_getscheduler(0); time.sleep(0.1)"]
+        )
         trace.wait_for(" f1: ")
+        asking.kill()
         trace.signal(signal.SIGINT)
         result = trace.wait()
     assert "somebody else has disabled f0" in result.stderr

@@ -18,6 +18,7 @@ from tests.unit.compiling import shapes_btf
 
 _PROBE = "p plain n=n"
 _ROOT = Path(__file__).parents[2]
+_OTHER_MACHINE = "x86_64" if os.uname().machine == "aarch64" else "aarch64"
 # The environment of a usual shell: buffered streams, no colour chosen.
 _ENVIRONMENT = {
     key: value
@@ -116,6 +117,38 @@ def test_a_shell_takes_no_instance_that_is_swept(name: str, btf: str) -> None:
     seen = _run("-b", btf, "-S", "--instance", name, _PROBE)
     assert (seen.returncode, seen.stdout) == (2, "")
     assert f"the next surftrace would remove the instance {name} of a shell" in seen.stderr
+
+
+_OF_ANOTHER = "the types of this machine's kernel are not those of another"
+# Commands that are printed are for any kernel whose types are known: (id, arguments, what the error says)
+_TYPELESS: tuple[tuple[str, list[str], str], ...] = (
+    ("trace", ["-S", "-a", _OTHER_MACHINE, _PROBE], _OF_ANOTHER),
+    ("count", ["count", "-S", "-a", _OTHER_MACHINE, _PROBE], _OF_ANOTHER),
+    ("latency", ["latency", "-S", "-a", _OTHER_MACHINE, _PROBE], _OF_ANOTHER),
+    ("count-on-a-release", ["count", "-S", "--kernel", "6.1", _PROBE], "--kernel needs the types of that kernel"),
+)
+
+
+@pytest.mark.parametrize(("argv", "message"), [pytest.param(*rest, id=name) for name, *rest in _TYPELESS])
+def test_a_dry_run_without_types(argv: list[str], message: str) -> None:
+    seen = _run(*argv)
+    assert (seen.returncode, seen.stdout) == (2, "")
+    assert message in seen.stderr
+    assert "give its BTF" in seen.stderr and "-S" not in seen.stderr
+
+
+@pytest.mark.parametrize("command", ["count", "latency"])
+def test_a_dry_run_for_another_machine(command: str, btf: str) -> None:
+    seen = _run(command, "-S", "-a", "aarch64", "-b", btf, "p plain")
+    assert (seen.returncode, seen.stderr) == (0, "")
+    assert "plain" in seen.stdout
+
+
+@pytest.mark.parametrize("command", ["count", "latency"])
+def test_nothing_runs_for_another_machine(command: str, btf: str) -> None:
+    seen = _run(command, "-a", _OTHER_MACHINE, "-b", btf, "p plain")
+    assert (seen.returncode, seen.stdout) == (2, "")
+    assert f"for {_OTHER_MACHINE}" in seen.stderr and "-S -b FILE" in seen.stderr
 
 
 @pytest.mark.parametrize("argv", [["-s"], ["--nonsense"], ["-c", "0", _PROBE], ["-a", "vax", "-S", _PROBE]], ids=str)

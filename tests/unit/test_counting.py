@@ -1,18 +1,28 @@
 """Texts of `hist` files of a plan's tables in, rows of values out, and what is told of them."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from surftrace.compiler.counting import CountedEvent, Counting, CountingPlan, Spread, plan_counting
+from surftrace.compiler.counting import CountedEvent, Counting, CountingPlan, Role, Spread, plan_counting
 from surftrace.compiler.resolve import resolve
+from surftrace.kernel.features import ALL_FEATURES
 from surftrace.kernel.machine import machine_named
 from surftrace.kernel.offline import OfflineKernel
 from surftrace.kernel.target import Target
 from surftrace.lang.script import parse_script
 from surftrace.output.color import plain
 from surftrace.output.counted import count_lines, json_rows, json_totals, summarize
-from surftrace.tracing.counting import Counts, read_counts
+from surftrace.output.jsonl import to_json
+from surftrace.tracing.counting import Counter, Counts, read_counts
+from surftrace.tracing.instance import Instance
+from surftrace.tracing.limits import Limit
+from surftrace.tracing.notices import Notices
+from surftrace.tracing.tracefs import Tracefs, TracefsError
 from tests.cases.kernels import write_kernels
 from tests.schemas import validator
 
@@ -116,6 +126,76 @@ def test_what_is_not_counted(kernels: dict[str, Path]) -> None:
     assert totals["unread"] == [{"event": "f0", "value": "up", "hits": 7}]
     assert [(each.name, each.hits) for each in counts.dropped] == [("up", 2), ("", 2)]
     assert counts.has_lost
+
+
+_FLOATS = {"inf": 0x7F80_0000, "-inf": 0xFF80_0000, "nan": 0x7FC0_0000, "1.5": 0x3FC0_0000}
+
+
+def _float_row(kernel: Path, *names: str, hits: str | None = None) -> tuple[dict[str, Any], list[list[str]]]:
+    """The row, as JSON and as text, of a fraction that was each of these once."""
+    counting = Counting((), ("x",), ("x",), (Spread("x"),))
+    target = Target(machine_named("x86_64"), OfflineKernel.of_files(str(kernel)))
+    resolved = resolve(parse_script(["p plain x=n:u32"], [], {}), target)
+    fields = tuple(replace(field, letter="f") for field in resolved.probes[0].fields)
+    resolved = replace(resolved, probes=(replace(resolved.probes[0], fields=fields),))
+    plan = plan_counting(resolved, counting, "surftrace", target)
+    (event,) = plan.events
+    rows = {Role.HITS: _row(len(names), common_type=1) if hits is None else hits}
+    rows[Role.VALUES] = "".join(_row(1, x=_FLOATS[name]) for name in names)
+    counts = read_counts(event, _text(event, *(rows.get(table.role, "") for table in event.tables)))
+    (row,) = json_rows(summarize(counts, counting, "little"), "little")
+    shown: dict[str, Any] = json.loads(to_json(row))
+    validator("count").validate(shown)
+    return shown, _lines(counts, plan)
+
+
+def test_fractions_that_are_infinite_or_no_numbers(kernels: dict[str, Path]) -> None:
+    row, lines = _float_row(kernels["shapes"], "nan", "1.5", "inf", "nan")
+    assert (row["sums"], row["ranges"]) == ({"x": "nan"}, {"x": {"min": 1.5, "max": "inf"}})
+    assert row["histograms"]["x"] == [
+        {"low": 0, "high": 1, "hits": 1},
+        {"low": "inf", "high": "inf", "hits": 1},
+        {"low": "nan", "high": "nan", "hits": 2},
+    ]
+    assert lines[1][-5:] == ["4", "nan", "nan", "1.50", "inf"]
+    assert [line[:2] for line in lines[4:]] == [["inf", "1"], ["nan", "2"]]
+
+
+@pytest.mark.parametrize(("name", "total"), [("inf", "inf"), ("-inf", "-inf"), ("nan", "nan"), ("1.5", 1.5)])
+def test_one_fraction(kernels: dict[str, Path], name: str, total: float | str) -> None:
+    row, _ = _float_row(kernels["shapes"], name)
+    assert (row["sums"], row["ranges"]) == ({"x": total}, {"x": {"min": total, "max": total}})
+
+
+def test_a_row_whose_hits_had_no_room_has_no_average(kernels: dict[str, Path]) -> None:
+    row, lines = _float_row(kernels["shapes"], "1.5", "1.5", hits="")
+    assert (row["hits"], row["sums"]) == (0, {"x": 3.0})
+    assert lines[1][-5:] == ["0", "3.00", "-", "1.50", "1.50"]
+
+
+def _counter(plan: CountingPlan, root: Path, text: bytes) -> Counter:
+    """A count whose event's `hist` file has this text."""
+    (event,) = plan.events
+    hist = (root / event.tables[0].step.path).parent / "hist"
+    hist.parent.mkdir(parents=True)
+    hist.write_bytes(text)
+    notices = Notices(plan.plan, ALL_FEATURES, Limit(), lambda _: None)
+    return Counter(plan, cast(Instance, SimpleNamespace(tracefs=Tracefs(root))), (), notices)
+
+
+def test_more_tables_than_there_are_stay_as_they_are(kernels: dict[str, Path], tmp_path: Path) -> None:
+    plan = _plan(kernels["shapes"], Counting(), "p plain")
+    text = _text(plan.events[0], _row(2, common_type=1))
+    counts = _counter(plan, tmp_path, text + b"\n\n" + text).read()
+    assert counts.undecoded == ((plan.events[0], text + b"\n\n" + text),)
+    assert counts.has_lost
+
+
+@pytest.mark.parametrize("text", [b"", b"# event histogram\n#\n"])
+def test_fewer_tables_are_an_error(kernels: dict[str, Path], tmp_path: Path, text: bytes) -> None:
+    plan = _plan(kernels["shapes"], Counting(), "p plain")
+    with pytest.raises(TracefsError, match=r"the counts of f0: .*not of 1: somebody else has removed what counts"):
+        _counter(plan, tmp_path, text).read()
 
 
 def test_probes_at_one_place_are_told_apart(kernels: dict[str, Path]) -> None:

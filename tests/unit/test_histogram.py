@@ -228,12 +228,13 @@ def test_strings_forge_no_table() -> None:
     with pytest.raises(HistogramError, match="tells of 2 tables, not of 1: a string in it looks like one") as caught:
         parse_histograms(text, ("s",), 1)
     assert caught.value.text == text
+    assert caught.value.has_more
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "tells of 0 tables, not of 1"),
+        (b"", "tells of 0 tables, not of 1: somebody else has removed what counts"),
         (b"nonsense", "tells of 0 tables, not of 1"),
         (_TWO, "tells of 2 tables, not of 1"),
         (_TWO.partition(b"\n\n\n")[0] + b"\nmore", "tells of 0 tables"),
@@ -294,3 +295,9 @@ def test_bars() -> None:
         f"5 .. 8   500 |{'@' * 20:<40}|",
     ]
     assert bar_lines([], plain) == []
+
+
+def test_a_bucket_of_what_is_no_number() -> None:
+    first, second = bar_lines([Bucket(5, 8, 2), Bucket(0, 0, 1, "nan")], plain)
+    assert first.startswith("  5 .. 8  2 |")
+    assert second.startswith("nan       1 |")

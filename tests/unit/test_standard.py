@@ -1,5 +1,6 @@
 """Standard output whose reader has stopped reading: the end of the trace does not wait for it."""
 
+import fcntl
 import os
 import pty
 import select
@@ -95,3 +96,21 @@ def test_a_terminal_that_reads_gets_it_all(noted: Interruption, monkeypatch: pyt
 def test_a_notice_does_not_wait_for_a_terminal() -> None:
     with _stalled_terminal() as terminal, open(terminal, "w", closefd=False) as stream:
         report_notice(Notice("x" * 5000), stream, plain)
+
+
+def test_what_was_written_in_part_is_not_written_again(noted: Interruption, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    with os.fdopen(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        output = Output(noted)
+        for letter in "ab":
+            output.write(f"{letter * 3000}\n", is_event=True)
+        with pytest.raises(Interrupted):
+            output.flush()
+        assert output.kept_events == 1
+        read = os.read(reading, 1 << 16)
+        output.write("the end\n")
+        output.flush()
+        assert (read + os.read(reading, 1 << 16)).decode() == "a" * 3000 + "\n" + "b" * 3000 + "\nthe end\n"
+    os.close(reading)
