@@ -14,7 +14,7 @@ from tests.kernel.wire import Kind
 from tests.live.helpers import running, tracefs_state, traffic, values
 from tests.schemas import valid_lines
 
-pytestmark = pytest.mark.kernels("6.1", "newest")
+pytestmark = pytest.mark.kernels("newest")
 
 _PORT = 9988
 _PROBE = (
@@ -64,6 +64,7 @@ def _open(guest: Guest, names: list[bytes | None]) -> None:
     guest.run(["python3", "-c", _OPEN.format(names=names)]).expect()
 
 
+@pytest.mark.kernels("6.1", "newest")
 def test_counts_are_those_of_the_traffic_and_of_a_trace(guest: Guest) -> None:
     before = tracefs_state(guest)
     asked = ["--by", "ip_dst", "--sum", "len,b16_dest", "--range", "len", "--hist", "len", "--hist", "b16_dest:100"]
@@ -127,6 +128,7 @@ def test_errors_stacks_and_events(guest: Guest) -> None:
         assert ["sched/sched_process_exit", '"true"', "2"] in [line.split() for line in _end(count).stdout.splitlines()]
 
 
+@pytest.mark.kernels("6.1", "newest")
 def test_what_cannot_be_read_is_counted_apart(guest: Guest) -> None:
     before = tracefs_state(guest)
     probe = 'p do_sys_openat2 name=filename:ustring next=!(struct list_head *)filename->next f:COMM=="opener"'

@@ -102,6 +102,7 @@ def test_an_event_of_the_kernel(guest: Guest) -> None:
 _FILL = "timeout 5 busybox dd if=/dev/zero of=/tmp/unread bs=4096 count=16 2>/dev/null; "
 
 
+@pytest.mark.kernels("newest")
 @pytest.mark.parametrize("stream", ["1", "2"])
 def test_nobody_reads(guest: Guest, stream: str) -> None:
     """What protects the machine does not wait for a reader that has stopped reading, nor does the end."""
