@@ -111,6 +111,8 @@ class Latency:
         self.account = Account()
         self.undecoded = b""
         self._read_call = call_reader(plan, symbol_at)
+        # Entries are counted some moments before returns are.
+        self._unfinished_before = self._unfinished()
 
     def durations(self) -> tuple[Durations, ...]:
         """How long the calls took that have ended so far, for each group, that with the most calls first.
@@ -149,21 +151,28 @@ class Latency:
 
     def finish(self) -> None:
         """End it, and see what was not measured, before the tables go."""
-        # Calls that begin and end between the two make less of the difference, and none too much.
-        begun = self._table(self.plan.entry)
-        ended = self._table(self.plan.end)
+        begun, ended = self._table(self.plan.entry), self._table(self.plan.end)
+        unfinished = self._unfinished() - self._unfinished_before
         self.trace.finish()
         missed = sum(count for event, count in self.trace.losses.hits if event == self.plan.end)
-        unfinished = begun.hits - ended.hits - ended.dropped - missed
         self.account = Account(
             ended.hits,
             begun.dropped + ended.dropped,
             missed,
-            max(0, unfinished),
+            max(0, unfinished - missed),
             self.trace.losses.events,
             self.trace.losses.unread,
             self.undecoded,
         )
+
+    def _unfinished(self) -> int:
+        """How many calls have begun and not ended, those included whose return was missed.
+
+        Calls that begin and end between the two looks make it less, and none makes it more.
+        """
+        begun = self._table(self.plan.entry)
+        ended = self._table(self.plan.end)
+        return begun.hits - ended.hits - ended.dropped
 
     def _table(self, event: str, strings: Sequence[str] = ()) -> Histogram:
         text = self.trace.instance.tracefs.read(f"{self.plan.folder(event)}/hist")

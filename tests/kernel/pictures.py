@@ -17,7 +17,7 @@ from tests.kernel.process import GuestError, ProcessError
 from tests.kernel.qemu import CHECKOUT
 
 _KERNEL = "6.12"
-_COLUMNS, _ROWS = 116, 40
+_COLUMNS, _ROWS = 128, 40
 _FOLDER = CHECKOUT / "docs/pictures"
 _LIMIT_S = 120
 
@@ -87,7 +87,16 @@ def _run(guest: Guest, picture: _Picture) -> str:
         beside = guest.start(["bash", "-c", f"while :; do {picture.meanwhile}; done > /dev/null 2>&1"])
         process.wait(_LIMIT_S)
         beside.signal(signal.SIGKILL)
-    return process.wait(_LIMIT_S).stdout.replace("\r\n", "\n")
+    return _on_screen(process.wait(_LIMIT_S).stdout.replace("\r\n", "\n"))
+
+
+def _on_screen(output: str) -> str:
+    """What is there at last of an output that draws over lines of its own: so many lines up, and all below cleared."""
+    shown, *later = re.split(r"\x1b\[(\d+)F\x1b\[J", output)
+    for height, drawn in zip(later[::2], later[1::2], strict=True):
+        lines = shown.splitlines(keepends=True)
+        shown = "".join(lines[: len(lines) - int(height)]) + drawn
+    return shown
 
 
 def _drawn(name: str, output: str) -> str:
@@ -99,7 +108,7 @@ def _drawn(name: str, output: str) -> str:
     console.print(Text.from_ansi(output.rstrip("\n")))
     drawn = console.export_svg(title="", unique_id=name)
     drawn = re.sub(r"@font-face \{.*?\}\n", "", drawn, flags=re.DOTALL)
-    return re.sub(r' clip-path="url\(#[\w-]+-line-\d+\)"', "", drawn)
+    return re.sub(r' clip-path="url\(#[\w-]+\)"', "", drawn)
 
 
 if __name__ == "__main__":

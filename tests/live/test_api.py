@@ -86,6 +86,7 @@ _ENDLESS = """
 import surftrace
 try:
     with surftrace.compile("p vfs_fsync").trace() as trace:
+        print("on", flush=True)
         for event in trace:
             print(event)
 finally:
@@ -97,10 +98,11 @@ finally:
     ("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_signals(guest: Guest, number: signal.Signals, status: int) -> None:
-    process = _start(guest, _ENDLESS)
+    process = guest.start(["python3", "-c", _ENDLESS])
+    process.wait_for("on\n")
     process.signal(number)
     result = process.wait()
-    assert result.stdout == "not seen: Losses(events=(), hits=(), unread=0)\n"
+    assert result.stdout == "on\nnot seen: Losses(events=(), hits=(), unread=0)\n"
     assert result.status == status
 
 

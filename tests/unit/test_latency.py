@@ -1,6 +1,7 @@
 """Latency: the commands that measure, and how what the kernel says becomes durations."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -194,13 +195,13 @@ def test_the_module_of_a_function_is_watched() -> None:
 _NO_LOSSES = Losses()
 
 
-def _latency(root: Path, plan: LatencyPlan, rows: str, losses: Losses = _NO_LOSSES) -> Latency:
+def _latency(root: Path, plan: LatencyPlan, rows: str, losses: Losses = _NO_LOSSES, begun: int = 0) -> Latency:
     """A measurement whose table of durations has these rows."""
     groups = f"{plan.group.name}," if plan.group is not None else ""
     durations = f"{groups}{plan.duration}.log2:vals=hitcount,{plan.duration}"
     tables = (
         (plan.event, durations, rows, rows.count("hitcount: ")),
-        (plan.entry, "__stack:vals=hitcount", "", 0),
+        (plan.entry, "__stack:vals=hitcount", "", begun),
         (plan.end, "__stack:vals=hitcount", "", 0),
     )
     for event, keys, text, count in tables:
@@ -227,6 +228,16 @@ _LIKE_TOTALS = (
 
 def _lines(latency: Latency) -> list[str]:
     return list(duration_lines(latency.durations(), "plain", "little", plain, latency.undecoded))
+
+
+def test_calls_before_returns_were_counted_are_not_unfinished(tmp_path: Path) -> None:
+    plan = _plan("p plain")
+    latency = _latency(tmp_path, plan, "", begun=40)
+    for event, hits in ((plan.entry, 50), (plan.end, 9)):
+        file = tmp_path / plan.folder(event) / "hist"
+        file.write_text(re.sub(r"Hits: \d+", f"Hits: {hits}", file.read_text()))
+    latency.finish()
+    assert (latency.account.ended, latency.account.unfinished) == (9, 1)
 
 
 def test_durations_by_a_string(tmp_path: Path) -> None:
