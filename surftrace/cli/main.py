@@ -1,6 +1,7 @@
 """The `surftrace` command: options in, a dry run, a script or a live trace out, an exit status."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -14,6 +15,7 @@ from surftrace.cli.report import print_explanation, report_diagnostics, report_e
 from surftrace.errors import SurftraceError
 from surftrace.kernel.machine import machine_named
 from surftrace.kernel.target import Target
+from surftrace.names import did_you_mean, nearest
 from surftrace.output.color import Paint, colored, plain
 
 Command = Callable[[Sequence[str], Paint], int]
@@ -43,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             module = import_module(f"surftrace.cli.{COMMANDS[words[0]]}")
             command: Command = getattr(module, f"run_{words[0]}")
             return command(words[1:], _paint("auto", sys.stdout))
+        if re.fullmatch("[a-z]{3,}", words[0]) and (hints := did_you_mean(nearest(words[0], COMMANDS))):
+            raise UsageError(f"there is no command '{words[0]}'", *hints)
         options = parse_options(words)
         paint = _paint(options.color, sys.stderr)
         if options.function is not None or options.line is not None:

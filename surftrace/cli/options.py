@@ -34,6 +34,7 @@ Trace kernel functions and events with one C-like line:
 
 Ctrl-C ends a trace and leaves the kernel as it was.
 What can be traced: surftrace list 'tcp_*'; surftrace show ip_output.
+Counted in the kernel: surftrace count 'p tcp_*' --by comm; surftrace latency vfs_read.
 All options: surftrace --help. The language: man surftrace-probes."""
 
 _EPILOG = """\
@@ -43,6 +44,8 @@ examples:
   surftrace 'p wake_up_new_task p->comm users=p->mm->mm_users f:p->comm=="python3"'
   surftrace -s 'r do_filp_open file=$retval' 'e sched/sched_switch f:prev_prio<100'
   surftrace -n 'p ip_output len=skb->len'      print the commands, touch nothing
+  surftrace count 'p ip_output skb->len' --by comm --sum len     counted in the kernel
+  surftrace latency vfs_read         how long its calls take
   surftrace list 'tcp_v4_*'; surftrace list --takes 'struct sk_buff *'     functions and events
   surftrace show ip_output; surftrace show 'struct sk_buff'
   surftrace lines ip_rcv; surftrace vars ip_rcv:5     what p ip_rcv:5 may name (DWARF)
@@ -54,7 +57,7 @@ exit status:
   0    the trace ran and ended as asked (-t, -c, or Ctrl-C with one of them)
   1    the kernel refused a probe, or cannot trace
   2    wrong usage, or a wrong expression
-  3    events were lost, with --strict; or --at-max-rate end
+  3    not all was seen, with --strict; or --at-max-rate end
   130  ended by Ctrl-C without -t or -c (129 by SIGHUP, 143 by SIGTERM)
 
 The language is described in surftrace-probes(7), the command in surftrace(8).

@@ -151,6 +151,12 @@ def test_nothing_runs_for_another_machine(command: str, btf: str) -> None:
     assert f"for {_OTHER_MACHINE}" in seen.stderr and "-S -b FILE" in seen.stderr
 
 
+def test_a_command_that_there_is_not() -> None:
+    seen = _run("lists", "tcp_*")
+    assert (seen.returncode, seen.stdout) == (2, "")
+    assert seen.stderr == "surftrace: error: there is no command 'lists'\nhint: did you mean 'list'?\n"
+
+
 @pytest.mark.parametrize("argv", [["-s"], ["--nonsense"], ["-c", "0", _PROBE], ["-a", "vax", "-S", _PROBE]], ids=str)
 def test_usage_error_at_the_shell(argv: list[str], btf: str) -> None:
     seen = _run("-b", btf, *argv)
