@@ -224,9 +224,15 @@ _LINE = re.compile(
 )
 
 
-def event_lines(output: str) -> list[Line]:
-    """The events of probes among the lines of a trace."""
-    matches = [_LINE.match(line) for line in output.splitlines()]
+_KERNEL_LINE = re.compile(
+    r"^ *(?P<task>.+)-(?P<pid>\d+) +\[(?P<cpu>\d{3})\] \S{4,5} +(?P<time>\d+\.\d{6}): "
+    r"(?P<name>\w+): \((?P<place>[^)]*)\)(?P<values>.*)$"
+)
+
+
+def event_lines(output: str, is_kernels: bool = False) -> list[Line]:
+    """The events of probes among the lines of a trace, or of one as the kernel prints it."""
+    matches = [(_KERNEL_LINE if is_kernels else _LINE).match(line) for line in output.splitlines()]
     return [
         Line(
             m["task"],

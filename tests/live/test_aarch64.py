@@ -169,7 +169,7 @@ def _ended(script: Process, last: str) -> list[Line]:
     script.signal(signal.SIGINT)
     result = script.wait()
     assert (result.status, result.stderr) == (_INTERRUPTED, "")
-    return event_lines(result.stdout)
+    return event_lines(result.stdout, is_kernels=True)
 
 
 def _values(lines: list[Line], function: str) -> list[str]:

@@ -79,6 +79,7 @@ def test_a_module_that_is_loaded(guest: Guest) -> None:
     assert layout[0] == "struct htb_sched {"
 
 
+@pytest.mark.kernels("newest")
 def test_who_may_not_read_tracefs_is_told_less(guest: Guest) -> None:
     """Without tracefs, types alone tell of events, and nothing tells what takes a probe."""
     command = ["setpriv", "--reuid=65534", "--clear-groups", "surftrace"]
