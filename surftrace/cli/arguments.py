@@ -23,6 +23,31 @@ class CommandParser(argparse.ArgumentParser):
         raise UsageError(message, f"{self.prog} --help lists what there is")
 
 
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Probes from files, and what is filled in there."""
+    add = parser.add_argument
+    add("-f", "--file", dest="files", action="append", default=[], metavar="FILE", help="probes from FILE, one a line")
+    add(
+        *("-D", "--define"),
+        dest="definitions",
+        action="append",
+        default=[],
+        type=definition,
+        metavar="NAME=VALUE",
+        help="what ${NAME} is in the script of -f",
+    )
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """The commands themselves instead of what they do."""
+    parser.add_argument(
+        *("-S", "--show", "-n", "--dry-run"),
+        dest="is_dry_run",
+        action="store_true",
+        help="print the commands as echo lines; touch nothing, need no root",
+    )
+
+
 def definition(text: str) -> tuple[str, str]:
     """The NAME and the VALUE of -D."""
     from surftrace.lang.script import is_definition_name

@@ -11,7 +11,15 @@ from contextlib import suppress
 from dataclasses import field
 
 from surftrace.api import Probes, compile
-from surftrace.cli.arguments import UsageError, definition, instance_name, seconds, shells_instance, whole_number
+from surftrace.cli.arguments import (
+    UsageError,
+    add_dry_run,
+    add_files,
+    instance_name,
+    seconds,
+    shells_instance,
+    whole_number,
+)
 from surftrace.cli.kernels import kernel_parser, printed_target, running_target
 from surftrace.cli.report import report_diagnostics, report_notice, report_refused
 from surftrace.cli.screen import Screen
@@ -200,16 +208,7 @@ def count_parser() -> argparse.ArgumentParser:
 def _add_probes(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("expressions", nargs="*", metavar="PROBE", help="a probe, as for a trace; its filter says what is counted")
-    add("-f", "--file", dest="files", action="append", default=[], metavar="FILE", help="probes from FILE, one a line")
-    add(
-        *("-D", "--define"),
-        dest="definitions",
-        action="append",
-        default=[],
-        type=definition,
-        metavar="NAME=VALUE",
-        help="what ${NAME} is in the script of -f",
-    )
+    add_files(parser)
     add(
         "--no-guard",
         dest="has_guards",
@@ -243,12 +242,7 @@ def _add_end(parser: argparse.ArgumentParser) -> None:
     add("--json", dest="is_json", action="store_true", help="rows as JSON Lines, for programs")
     add("--strict", dest="is_strict", action="store_true", help="exit with status 3 where hits were not counted")
     add("--instance", type=instance_name, metavar="NAME", help="name of the tracefs instance and probe group")
-    add(
-        *("-S", "--show", "-n", "--dry-run"),
-        dest="is_dry_run",
-        action="store_true",
-        help="print the commands as echo lines; touch nothing, need no root",
-    )
+    add_dry_run(parser)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from surftrace import __version__
 from surftrace.api import Probes, compile
-from surftrace.cli.arguments import UsageError, instance_name, seconds, shells_instance, whole_number
+from surftrace.cli.arguments import UsageError, add_dry_run, instance_name, seconds, shells_instance, whole_number
 from surftrace.cli.kernels import kernel_parser, printed_target, running_target
 from surftrace.cli.report import report_diagnostics, report_notice
 from surftrace.cli.screen import Screen
@@ -90,12 +90,7 @@ def latency_parser() -> argparse.ArgumentParser:
     add("--json", dest="is_json", action="store_true", help="JSON Lines, for programs")
     add("--instance", type=instance_name, metavar="NAME", help="name of the tracefs instance and probe group")
     add("--strict", dest="is_strict", action="store_true", help="exit with status 3 where calls were not measured")
-    add(
-        *("-S", "--show", "-n", "--dry-run"),
-        dest="is_dry_run",
-        action="store_true",
-        help="print the commands as echo lines; touch nothing, need no root",
-    )
+    add_dry_run(parser)
     return parser
 
 

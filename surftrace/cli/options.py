@@ -9,7 +9,8 @@ from surftrace import __version__
 from surftrace.cli.arguments import (
     CommandParser,
     UsageError,
-    definition,
+    add_dry_run,
+    add_files,
     instance_name,
     is_end,
     kilobytes,
@@ -247,16 +248,7 @@ def _add_probes(parser: argparse.ArgumentParser) -> None:
     )
     add("--folded", metavar="FILE", help="write these, folded to a line each, for other tools; - for standard output")
     add("--flame", metavar="FILE", help="write these as a flame graph, an SVG picture")
-    add("-f", "--file", dest="files", action="append", default=[], metavar="FILE", help="probes from FILE, one a line")
-    add(
-        *("-D", "--define"),
-        dest="definitions",
-        action="append",
-        default=[],
-        type=definition,
-        metavar="NAME=VALUE",
-        help="what ${NAME} is in the script of -f",
-    )
+    add_files(parser)
     add(
         "--no-guard",
         dest="has_guards",
@@ -268,12 +260,7 @@ def _add_probes(parser: argparse.ArgumentParser) -> None:
 def _add_results(parser: argparse.ArgumentParser) -> None:
     """What comes of it instead of a trace."""
     add = parser.add_argument
-    add(
-        *("-S", "--show", "-n", "--dry-run"),
-        dest="is_dry_run",
-        action="store_true",
-        help="print the commands as echo lines; touch nothing, need no root",
-    )
+    add_dry_run(parser)
     add(
         "--explain",
         dest="is_explained",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from enum import Enum
 
 from surftrace.compiler.countedfields import Key, Number, Prepared, number_of_field, prepare
+from surftrace.compiler.guards import opposite
 from surftrace.compiler.plan import Mark, Plan, Step, TracedEvent, conditional, definition, traced_event
 from surftrace.compiler.resolved import AllOf, AnyOf, Condition, Field, Resolved, ResolvedProbe, Test
 from surftrace.errors import SurftraceError
@@ -170,7 +171,7 @@ def _tables(prepared: Prepared, counting: Counting, features: Features) -> Itera
     for name, tests in prepared.guards.items():
         known = _operands(condition)
         if unknown := [test for test in tests if _meaning(test) not in known]:
-            unread = AnyOf(tuple(_opposite(test) for test in unknown))
+            unread = AnyOf(tuple(opposite(test) for test in unknown))
             yield Table(Role.UNREAD, (), (), prepared.keys[name].field), _all_of(condition, unread)
             condition = _all_of(condition, *unknown)
     added = [name for name in counting.sums if numbers[name].is_added]
@@ -214,7 +215,7 @@ def _spread(
         yield _values(keys, number, modifier), condition
         return
     yield _values(keys, number, modifier), _all_of(condition, test)
-    yield _values(keys, number, ""), _all_of(condition, _opposite(test))
+    yield _values(keys, number, ""), _all_of(condition, opposite(test))
 
 
 def _check_room(prepared: Prepared, keys: Sequence[Key], sums: int, more: int) -> None:
@@ -232,20 +233,6 @@ def _check_room(prepared: Prepared, keys: Sequence[Key], sums: int, more: int) -
         sizes = ", ".join(f"{key.field.name} {key.size}" for key in keys)
         hint = f"by bytes: {sizes}; comm can be counted by pid instead"
         raise prepared.fail(f"the kernel's keys have {MAX_KEY_SIZE} bytes together, these need {size}", hint)
-
-
-_OPPOSITES = {
-    Comparison.EQUAL: Comparison.NOT_EQUAL,
-    Comparison.NOT_EQUAL: Comparison.EQUAL,
-    Comparison.LESS: Comparison.GREATER_EQUAL,
-    Comparison.GREATER_EQUAL: Comparison.LESS,
-    Comparison.GREATER: Comparison.LESS_EQUAL,
-    Comparison.LESS_EQUAL: Comparison.GREATER,
-}
-
-
-def _opposite(test: Test) -> Test:
-    return replace(test, operator=_OPPOSITES[test.operator])
 
 
 def _all_of(condition: Condition | None, *more: Condition) -> Condition:

@@ -78,13 +78,16 @@ def tests_of(condition: Condition) -> list[Test]:
             return [test for operand in condition.operands for test in tests_of(operand)]
 
 
+def opposite(test: Test) -> Test | NoneOf:
+    """What holds where a comparison does not."""
+    operator = _OPPOSITES.get(test.operator)
+    return NoneOf(test) if operator is None else replace(test, operator=operator)
+
+
 def _without_negations(condition: Condition, is_negated: bool) -> Condition:
     match condition:
         case Test():
-            if not is_negated:
-                return condition
-            opposite = _OPPOSITES.get(condition.operator)
-            return NoneOf(condition) if opposite is None else replace(condition, operator=opposite)
+            return opposite(condition) if is_negated else condition
         case NoneOf():
             return _without_negations(condition.operand, not is_negated)
         case AllOf() | AnyOf():

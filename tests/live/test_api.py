@@ -2,16 +2,15 @@
 
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.kernel.guest import Guest
 from tests.kernel.process import Process
-from tests.live.helpers import tracefs_state, traffic
+from tests.live.helpers import traffic
 
-pytestmark = pytest.mark.kernels("newest")
+pytestmark = [pytest.mark.kernels("newest"), pytest.mark.usefixtures("nothing_left")]
 
 # The examples take that long, whatever comes.
 _TIME = re.compile(r"(?<=[=(])10")
@@ -23,18 +22,6 @@ _EVENTS, _CALLBACK, _COUNTED, _ANOTHER = _EXAMPLES
 _INSTANCE = "/sys/kernel/tracing/instances/surftrace"
 _ON = f"1 {_INSTANCE}/tracing_on"
 _COUNTS = f"'\\[active\\]' {_INSTANCE}/events/surftrace/f0/trigger"
-
-
-@pytest.fixture(scope="module")
-def state_before(guest: Guest) -> str:
-    """Tracefs before the first test."""
-    return tracefs_state(guest)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left(guest: Guest, state_before: str) -> Iterator[None]:
-    yield
-    assert tracefs_state(guest) == state_before
 
 
 def _start(guest: Guest, program: str, sign: str = _ON) -> Process:

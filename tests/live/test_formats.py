@@ -14,26 +14,14 @@ import pytest
 
 from tests.kernel.guest import Guest
 from tests.kernel.process import Process, Result
-from tests.live.helpers import event_lines, running, tracefs_state
+from tests.live.helpers import event_lines, running
 from tests.schemas import validator
 
-pytestmark = pytest.mark.kernels("5.10", "newest")
+pytestmark = [pytest.mark.kernels("5.10", "newest"), pytest.mark.usefixtures("nothing_left")]
 
 _VALIDATOR = validator("trace")
 _PROBES = ['p security_task_getscheduler p->pid p->comm next=Xp->pid f:COMM=="python3"', "e sched/sched_process_fork"]
 _ASK = "import os; [os.sched_getscheduler(1) for _ in range(3)]"
-
-
-@pytest.fixture(scope="module")
-def state_before(guest: Guest) -> str:
-    """Tracefs before the first test."""
-    return tracefs_state(guest)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left(guest: Guest, state_before: str) -> Iterator[None]:
-    yield
-    assert tracefs_state(guest) == state_before
 
 
 @contextmanager

@@ -1,31 +1,18 @@
 """Who may trace: whoever tracefs lets; all others get one line, and leave nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from tests.kernel import images
 from tests.kernel.guest import Guest
 from tests.kernel.process import Result
-from tests.live.helpers import tracefs_state
 
-pytestmark = pytest.mark.kernels("5.10", "newest")
+pytestmark = [pytest.mark.kernels("5.10", "newest"), pytest.mark.usefixtures("nothing_left")]
 
 _TRACEFS = "/sys/kernel/tracing"
 _NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 _PROBES = ["p vfs_open path->dentry", "e sched/sched_switch"]
-
-
-@pytest.fixture(scope="module")
-def state_before(guest: Guest) -> str:
-    """Tracefs before the first test."""
-    return tracefs_state(guest)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left(guest: Guest, state_before: str) -> Iterator[None]:
-    yield
-    assert tracefs_state(guest) == state_before
 
 
 def _surftrace(guest: Guest, *privileges: str, words: Sequence[str] = _PROBES) -> Result:

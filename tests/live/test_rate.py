@@ -2,16 +2,15 @@
 
 import re
 import signal
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 
 from tests.kernel.guest import Guest
 from tests.kernel.wire import Kind
-from tests.live.helpers import LAST_ECHO, event_lines, running, tracefs_state
+from tests.live.helpers import LAST_ECHO, event_lines, running
 
-pytestmark = pytest.mark.kernels("5.10", "newest")
+pytestmark = [pytest.mark.kernels("5.10", "newest"), pytest.mark.usefixtures("nothing_left")]
 
 _PROBE = "p __x64_sys_getpriority"
 # As fast as it can, for so many seconds, or 50 times after each pause of so many; then how often a second.
@@ -27,18 +26,6 @@ print(int(calls / (time.monotonic() - start)))
 """
 _KPROBES = "/sys/kernel/tracing/kprobe_events"
 _ENABLE = "/sys/kernel/tracing/instances/surftrace/events/surftrace/f0/enable"
-
-
-@pytest.fixture(scope="module")
-def state_before(guest: Guest) -> str:
-    """Tracefs before the first test."""
-    return tracefs_state(guest)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left(guest: Guest, state_before: str) -> Iterator[None]:
-    yield
-    assert tracefs_state(guest) == state_before
 
 
 def _call(guest: Guest, for_s: float, pause_s: float = 0) -> int:

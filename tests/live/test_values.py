@@ -15,13 +15,12 @@ from tests.live.helpers import (
     event_lines,
     first_function,
     running,
-    tracefs_state,
     traffic,
     values,
     without_doubted_misses,
 )
 
-pytestmark = pytest.mark.kernels("5.10", "6.12", "newest")
+pytestmark = [pytest.mark.kernels("5.10", "6.12", "newest"), pytest.mark.usefixtures("nothing_left")]
 
 # What security_task_prctl() gets: any numbers, in registers.
 OPTION = 0x7001
@@ -33,19 +32,6 @@ HOW = bytes((1, 0x82, *range(3, 25)))
 NUMBERS = [int.from_bytes(HOW[start : start + 8], "little") for start in (0, 8, 16)]
 # With O_PATH no O_LARGEFILE is added.
 O_PATH = 0o10000000
-
-
-@pytest.fixture(scope="module")
-def state_before(guest: Guest) -> str:
-    """Tracefs before the first test: to ask again before each would take a second."""
-    return tracefs_state(guest)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left(guest: Guest, state_before: str) -> Iterator[None]:
-    """After each test the kernel is as it was."""
-    yield
-    assert tracefs_state(guest) == state_before
 
 
 @pytest.fixture(scope="module")
