@@ -24,7 +24,7 @@ from surftrace.cli.kernels import kernel_parser, printed_target, running_target
 from surftrace.cli.report import report_diagnostics, report_notice, report_refused
 from surftrace.cli.screen import Screen
 from surftrace.cli.standard import Output
-from surftrace.cli.status import LOSS_STATUS
+from surftrace.cli.status import end_status
 from surftrace.cli.waiting import next_time, wait
 from surftrace.compiler.counting import MAX_ROWS, Counting, CountingPlan, Spread
 from surftrace.measures import count, count_plan
@@ -108,9 +108,8 @@ def _count(probes: Probes, counting: Counting, chosen: argparse.Namespace, paint
         _tell_uncounted(counts, tell)
         with suppress(Interrupted):
             _print_last(counter, counts, shown)
-    if chosen.is_strict and (counts.has_lost or counter.losses):
-        return LOSS_STATUS
-    return 0 if noted.signal is None or chosen.time_s is not None else 128 + noted.signal
+    is_lost = chosen.is_strict and (counts.has_lost or bool(counter.losses))
+    return end_status(noted, is_lost, chosen.time_s is not None)
 
 
 def _say_on(counter: Counter, noted: Interruption, chosen: argparse.Namespace) -> None:

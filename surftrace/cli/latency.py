@@ -17,7 +17,7 @@ from surftrace.cli.kernels import kernel_parser, printed_target, running_target
 from surftrace.cli.report import report_diagnostics, report_notice
 from surftrace.cli.screen import Screen
 from surftrace.cli.standard import Output
-from surftrace.cli.status import LOSS_STATUS
+from surftrace.cli.status import end_status
 from surftrace.measures import latency, latency_plan
 from surftrace.output.color import Paint, Role, plain
 from surftrace.output.jsonl import Json, notice_json, to_json
@@ -209,8 +209,5 @@ class _Measurement:
             print(f"{calls} had begun and not ended{or_inner}", file=sys.stderr)
 
     def _status(self, latency: Latency, noted: Interruption) -> int:
-        if self.chosen.is_strict and (latency.trace.losses or latency.account.has_lost):
-            return LOSS_STATUS
-        if noted.signal is None or self.chosen.time_s is not None or self.chosen.count is not None:
-            return 0
-        return 128 + noted.signal
+        is_lost = self.chosen.is_strict and (bool(latency.trace.losses) or latency.account.has_lost)
+        return end_status(noted, is_lost, self.chosen.time_s is not None or self.chosen.count is not None)

@@ -9,7 +9,7 @@ from surftrace.api import Probes, Trace
 from surftrace.cli.options import Options
 from surftrace.cli.report import report_notice, report_refused
 from surftrace.cli.standard import Output
-from surftrace.cli.status import LOSS_STATUS
+from surftrace.cli.status import end_status
 from surftrace.cli.writers import Writer, make_writer
 from surftrace.output.color import Paint
 from surftrace.tracing.events import Event
@@ -43,22 +43,18 @@ def trace(probes: Probes, options: Options, paint: Paint, error_paint: Paint) ->
             report_refused(running.refused, running.plan, sys.stderr, error_paint)
             written = _Written(make_writer(options, probes, running, paint), Output(noted), told)
             try:
-                written.write_all(running, options.is_raw)
+                with suppress(BrokenPipeError):  # whoever read has read enough
+                    written.write_all(running, options.is_raw)
             except Interrupted:  # nobody reads what we write; the kernel is put in order all the same
                 running.give_up(written.output.kept_events)
-            except BrokenPipeError:  # whoever read has read enough
-                noted.end()
         written.end(running)
     return _status(running, noted, options)
 
 
 def _status(trace: Trace, noted: Interruption, options: Options) -> int:
     has_lost = bool(trace.losses) or trace.pauses > 0 or trace.is_blind
-    if trace.is_ended_by_rate or (options.is_strict and has_lost):
-        return LOSS_STATUS
-    if noted.signal is None or options.time_s is not None or options.count is not None:
-        return 0
-    return 128 + noted.signal
+    is_lost = trace.is_ended_by_rate or (options.is_strict and has_lost)
+    return end_status(noted, is_lost, options.time_s is not None or options.count is not None)
 
 
 class _Written:

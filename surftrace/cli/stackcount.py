@@ -10,7 +10,7 @@ from surftrace.cli.files import check_file, write_file
 from surftrace.cli.options import Options
 from surftrace.cli.report import report_notice, report_refused
 from surftrace.cli.standard import Output
-from surftrace.cli.status import LOSS_STATUS
+from surftrace.cli.status import end_status
 from surftrace.cli.waiting import wait
 from surftrace.compiler.countedfields import STACK
 from surftrace.compiler.counting import Counting
@@ -83,9 +83,8 @@ def run_stack_count(probes: Probes, options: Options, paint: Paint, error_paint:
             _write_folded(stacks, probes, options, output)
         with suppress(Interrupted):
             output.flush()
-    if options.is_strict and (counts.has_lost or counter.losses):
-        return LOSS_STATUS
-    return 0 if noted.signal is None or options.time_s is not None else 128 + noted.signal
+    is_lost = options.is_strict and (counts.has_lost or bool(counter.losses))
+    return end_status(noted, is_lost, options.time_s is not None)
 
 
 def _tell_doubts(probes: Probes, tell: Callable[[Notice], None]) -> None:

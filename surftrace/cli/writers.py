@@ -43,7 +43,7 @@ def make_writer(options: Options, probes: Probes, trace: Trace, paint: Paint) ->
 
 
 def _json(plan: Plan) -> Writer:
-    from surftrace.output.jsonl import Json, make_json_formatter, to_json  # most traces are text
+    from surftrace.output.jsonl import Json, make_json_formatter, notice_json, to_json  # most traces are text
 
     events: list[Json] = [event.shown_name for event in plan.events]
     start: dict[str, Json] = {"type": "start", "schema": 1, "surftrace": __version__, "events": events}
@@ -64,7 +64,7 @@ def _json(plan: Plan) -> Writer:
     return Writer(
         f"{to_json(start)}\n",
         lambda record: f"{format_record(record)}\n",
-        lambda notice: f"{to_json({'type': 'notice', 'message': notice.message})}\n",
+        lambda notice: f"{to_json(notice_json(notice.message))}\n",
         format_end,
     )
 
